@@ -4,16 +4,21 @@
 //! the key state of the jobs ahead (`docs/architecture.md`, "Batches"). Frames are slices; cells are whole aligned
 //! blocks of a pool. Records are opened and sealed out of place: from frame to cell and from cell to frame.
 
+pub mod conformance;
 pub mod end;
 pub mod prefetch;
 pub mod reference;
 pub mod schedule;
 pub mod testing;
 
+use drover_wire::cell::{HEADER, body_len, plaintext_len};
 use drover_wire::record::Aad;
 
 /// The most jobs that one call of a kernel takes.
 pub const BATCH: usize = 64;
+
+/// Bytes of a layer's check (`docs/wire.md`, W-HOP-*).
+pub const CHECK: usize = 8;
 
 /// A cell's place in a pool: the plaintext in the first S − 16 bytes; the last 16 are scratch for kernels.
 #[derive(Clone)]
@@ -21,6 +26,58 @@ pub const BATCH: usize = 64;
 pub struct Cell<const S: usize> {
     /// All bytes of the block.
     pub bytes: [u8; S],
+}
+
+impl<const S: usize> Cell<S> {
+    /// A cell of zeros.
+    pub const ZERO: Cell<S> = {
+        assert!(
+            S % 64 == 0 && S >= 64,
+            "a cell is a whole number of cache lines"
+        );
+        Cell { bytes: [0; S] }
+    };
+
+    /// The plaintext of the record, S − 16 bytes.
+    #[inline]
+    pub fn plaintext(&self) -> &[u8] {
+        &self.bytes[..plaintext_len(S)]
+    }
+
+    /// The plaintext of the record, S − 16 bytes.
+    #[inline]
+    pub fn plaintext_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[..plaintext_len(S)]
+    }
+
+    /// The body, S − 32 bytes: what layers cover.
+    #[inline]
+    pub fn body(&self) -> &[u8] {
+        &self.bytes[HEADER..HEADER + body_len(S)]
+    }
+
+    /// The body, S − 32 bytes: what layers cover.
+    #[inline]
+    pub fn body_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[HEADER..HEADER + body_len(S)]
+    }
+
+    /// Overwrites the whole block, so that no byte of an earlier cell stays.
+    #[inline]
+    pub fn copy_from(&mut self, other: &Cell<S>) {
+        self.bytes = other.bytes;
+    }
+}
+
+impl<const S: usize> Default for Cell<S> {
+    fn default() -> Self {
+        Self::ZERO
+    }
+}
+
+/// Allocates a pool of `n` cells of zeros. For start-up: it allocates.
+pub fn cells<const S: usize>(n: usize) -> Box<[Cell<S>]> {
+    vec![Cell::ZERO; n].into_boxed_slice()
 }
 
 /// One record to open: `body` (ciphertext, tag; S bytes) into the plaintext of `cells[cell]`.
@@ -72,7 +129,7 @@ pub struct LayerJob {
     /// The counter that the cell came in with: the layer's IV.
     pub counter: u64,
     /// Set by `peel`: what a body for this hop begins with (`docs/wire.md`, W-HOP-*). Untouched by `add`.
-    pub check: [u8; 8],
+    pub check: [u8; CHECK],
 }
 
 /// The record cipher: AES-128-GCM of DTLS 1.3, in batches.
@@ -85,11 +142,22 @@ pub trait Records: 'static {
     fn key(secret: &schedule::RecordSecret) -> Self::Key;
     /// Expands a mask key.
     fn mask_key(secret: &schedule::MaskSecret) -> Self::MaskKey;
-    /// Computes the masks of a batch.
+    /// Computes the masks of a batch of at most [`BATCH`].
+    ///
+    /// # Panics
+    /// When a key is out of range: the caller's bug.
     fn masks(keys: &[Self::MaskKey], jobs: &mut [MaskJob]);
-    /// Opens a batch. Job, key or cell out of range is a caller's bug and panics.
+    /// Opens a batch of at most [`BATCH`]. Jobs name distinct cells. A wrong tag, or a body that is not S bytes,
+    /// clears `ok` and zeroes the whole cell; it does nothing to the other jobs.
+    ///
+    /// # Panics
+    /// When a key or a cell is out of range: the caller's bug.
     fn open<const S: usize>(keys: &[Self::Key], cells: &mut [Cell<S>], jobs: &mut [OpenJob<'_>]);
-    /// Seals a batch.
+    /// Seals a batch of at most [`BATCH`]. Cells stay as they are, and several jobs may name one. The number's upper
+    /// 48 bits are in the nonce only; its mask is the caller's to apply, from the first 16 ciphertext bytes.
+    ///
+    /// # Panics
+    /// When a key or a cell is out of range, or a frame is not S + 3 bytes: the caller's bug.
     fn seal<const S: usize>(keys: &[Self::Key], cells: &[Cell<S>], jobs: &mut [SealJob<'_>]);
 }
 
@@ -99,9 +167,14 @@ pub trait Layers: 'static {
     type Key: Send + 'static;
     /// Expands a layer key.
     fn key(secret: &schedule::LayerSecret) -> Self::Key;
-    /// Peels a batch (away from the client) and returns each job's expected check.
+    /// Peels a batch of at most [`BATCH`] (away from the client) and returns each job's expected check, which depends
+    /// on key and counter only. Jobs name distinct cells. Bytes outside the bodies stay as they are.
+    ///
+    /// # Panics
+    /// When a key or a cell is out of range: the caller's bug.
     fn peel<const S: usize>(keys: &[Self::Key], cells: &mut [Cell<S>], jobs: &mut [LayerJob]);
-    /// Adds a batch of layers (towards the client).
+    /// Adds a batch of layers (towards the client): the inverse of `peel` under the same key and counter, in either
+    /// order. Panics as `peel` does.
     fn add<const S: usize>(keys: &[Self::Key], cells: &mut [Cell<S>], jobs: &mut [LayerJob]);
 }
 
@@ -113,4 +186,38 @@ pub trait Suite: 'static {
     type Records: Records;
     /// The layer cipher.
     type Layers: Layers;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape<const S: usize>() {
+        let mut cell = Cell::<S>::default();
+        assert_eq!(size_of::<Cell<S>>(), S);
+        assert_eq!(align_of::<Cell<S>>(), 64);
+        cell.plaintext_mut().fill(1);
+        cell.body_mut().fill(2);
+        assert_eq!(cell.plaintext().len(), S - 16);
+        assert_eq!(cell.body(), vec![2; S - 32]);
+        // Header before, content type after; the tag's room is no part of either.
+        assert_eq!(cell.bytes[..15], [1; 15]);
+        assert_eq!(cell.bytes[S - 17], 1);
+        assert_eq!(cell.bytes[S - 16..], [0; 16]);
+
+        let mut pool = cells::<S>(3);
+        assert!(pool.iter().all(|cell| cell.bytes == [0; S]));
+        cell.bytes[S - 1] = 3;
+        pool[1].copy_from(&cell);
+        assert_eq!(pool[1].bytes, cell.bytes);
+        assert_eq!(pool[0].bytes, [0; S]);
+    }
+
+    #[test]
+    fn cells_have_the_shape_of_the_wire() {
+        shape::<256>();
+        shape::<512>();
+        shape::<1024>();
+        assert!(cells::<256>(0).is_empty());
+    }
 }
