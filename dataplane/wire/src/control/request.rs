@@ -1,0 +1,608 @@
+//! What control asks of the data plane.
+
+use super::codec::{DecodeError, Full, Reader, Writer, check};
+use super::kind;
+use super::types::{Address, BootId, List, Owner, Secret};
+
+/// Ids of links, circuits and ends are below this, 2^31.
+pub const ID_LIMIT: u32 = 1 << 31;
+/// The shortest round, 1 ms.
+pub const ROUND_NS_MIN: u64 = 1_000_000;
+/// The longest round, 10 s.
+pub const ROUND_NS_MAX: u64 = 10_000_000_000;
+/// The most slots of a round.
+pub const SLOTS_MAX: u32 = 1 << 20;
+/// The least r: a link ratchets every 2^r records.
+pub const RATCHET_BITS_MIN: u8 = 4;
+/// The greatest r of the format; a cell size may allow less ([`crate::record::ratchet_bits_max`]).
+pub const RATCHET_BITS_MAX: u8 = 34;
+/// The most layers of a client's end: hops of its half of a call.
+pub const LAYERS_MAX: usize = 4;
+
+/// The layers of a client's end, nearest hop first.
+pub type Layers = List<EndLayer, LAYERS_MAX>;
+
+/// A message from control to the data plane.
+#[derive(Clone, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a put is held once, on the stack: no allocation"
+)]
+pub enum Request {
+    /// Who are you? Answered by `Welcome`.
+    Hello,
+    /// Makes a class of links, or changes its rate.
+    PutClass(PutClass),
+    /// Makes a link, or installs a newer generation's read keys.
+    PutLink(PutLink),
+    /// Sends with `generation` from the first slot not yet sealed (W-KEY-7).
+    SwitchLink {
+        /// The data plane meant.
+        boot: BootId,
+        /// The link.
+        link: u32,
+        /// A generation that was put.
+        generation: u32,
+    },
+    /// Removes a link.
+    RemoveLink {
+        /// The data plane meant.
+        boot: BootId,
+        /// The link.
+        link: u32,
+    },
+    /// Makes a circuit through this mix.
+    PutCircuit(PutCircuit),
+    /// Removes a circuit.
+    RemoveCircuit {
+        /// The data plane meant.
+        boot: BootId,
+        /// The circuit.
+        circuit: u32,
+    },
+    /// Makes a client's end of a circuit.
+    PutEnd(PutEnd),
+    /// Removes a client's end.
+    RemoveEnd {
+        /// The data plane meant.
+        boot: BootId,
+        /// The end.
+        end: u32,
+    },
+    /// Totals and state, answered by `Report`.
+    QueryStatus,
+    /// Links one by one, a page from link id `from` on; builds without the feature `lab` refuse it (invariant I10).
+    QueryLinks {
+        /// The least link id of the page.
+        from: u32,
+    },
+}
+
+/// What a class of links joins (Herd 3.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum ClassKind {
+    /// Client and mix.
+    Client = 0,
+    /// Superpeer and mix of a zone.
+    Superpeer = 1,
+    /// Mixes within a zone.
+    Zone = 2,
+    /// Mixes of a pair of zones.
+    Pair = 3,
+}
+
+/// A class of links: all have one rate at any instant (invariant I7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PutClass {
+    /// The data plane meant.
+    pub boot: BootId,
+    /// The class.
+    pub class: u16,
+    /// What its links join.
+    pub kind: ClassKind,
+    /// A round, in ns: [`ROUND_NS_MIN`] to [`ROUND_NS_MAX`].
+    pub round_ns: u64,
+    /// Slots of a round: 1 to `slots_max`.
+    pub slots: u32,
+    /// The most slots that `slots` may later become, for memory: at most [`SLOTS_MAX`].
+    pub slots_max: u32,
+    /// The instant of the change on the monotonic clock, in ns; 0 is now.
+    pub at_ns: u64,
+}
+
+/// What the other end of a link is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Peer {
+    /// A drover node: its numbers advance one a slot, and it ratchets.
+    Drover = 0,
+    /// Any DTLS 1.3 peer.
+    Foreign = 1,
+}
+
+/// One direction's keys of a link at one generation.
+#[derive(Clone, Debug)]
+pub struct Direction {
+    /// The traffic secret of the generation's ratchet step 0.
+    pub secret: Secret<32>,
+    /// The first record number.
+    pub first: u64,
+}
+
+/// A link, or a newer generation of its keys.
+#[derive(Clone, Debug)]
+pub struct PutLink {
+    /// The data plane meant.
+    pub boot: BootId,
+    /// The link: below [`ID_LIMIT`].
+    pub link: u32,
+    /// The generation of the keys.
+    pub generation: u32,
+    /// The UDP port of this end, in host order.
+    pub local_port: u16,
+    /// The other end: neither port 0 nor an unspecified address.
+    pub remote: Address,
+    /// The class that paces it.
+    pub class: u16,
+    /// What the other end is.
+    pub peer: Peer,
+    /// r: keys ratchet every 2^r records; [`RATCHET_BITS_MIN`] to [`RATCHET_BITS_MAX`].
+    pub ratchet_bits: u8,
+    /// Keys of records sent.
+    pub send: Direction,
+    /// Keys of records received.
+    pub receive: Direction,
+    /// Control's own note.
+    pub owner: Owner,
+}
+
+/// One side of a circuit: a link and the circuit's id on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LinkEnd {
+    /// The link: below [`ID_LIMIT`].
+    pub link: u32,
+    /// The circuit id on the link: not zero.
+    pub id: u32,
+}
+
+/// One direction of a circuit through a mix.
+#[derive(Clone, Debug)]
+pub struct Leg {
+    /// The layer's key.
+    pub key: Secret<16>,
+    /// The first counter as it comes in.
+    pub first: u64,
+    /// Added, wrapping, to the counter as it goes out.
+    pub offset: u64,
+    /// Owns a slot of the round on the link that it leaves by.
+    pub admitted: bool,
+}
+
+/// A circuit through a mix.
+#[derive(Clone, Debug)]
+pub struct PutCircuit {
+    /// The data plane meant.
+    pub boot: BootId,
+    /// The circuit: below [`ID_LIMIT`].
+    pub circuit: u32,
+    /// The generation of the keys.
+    pub generation: u32,
+    /// The side of the client that built it.
+    pub near: LinkEnd,
+    /// The other side; `None` where the circuit ends.
+    pub far: Option<LinkEnd>,
+    /// Near to far: peels.
+    pub forward: Leg,
+    /// Far to near: adds.
+    pub backward: Leg,
+    /// Control's own note.
+    pub owner: Owner,
+}
+
+/// One hop's layer as the client holds it.
+#[derive(Clone, Debug, Default)]
+pub struct EndLayer {
+    /// Key of the layer that the hop peels.
+    pub forward: Secret<16>,
+    /// What the hop adds to the forward counter.
+    pub forward_offset: u64,
+    /// Key of the layer that the hop adds.
+    pub backward: Secret<16>,
+    /// What the hop adds to the backward counter.
+    pub backward_offset: u64,
+}
+
+/// End-to-end key of one direction (W-END-2).
+#[derive(Clone, Debug)]
+pub struct EndSecret {
+    /// AES-128-GCM key.
+    pub key: Secret<16>,
+    /// The IV that the number is XORed into.
+    pub iv: Secret<12>,
+}
+
+/// A client's end of a circuit.
+#[derive(Clone, Debug)]
+pub struct PutEnd {
+    /// The data plane meant.
+    pub boot: BootId,
+    /// The end: below [`ID_LIMIT`].
+    pub end: u32,
+    /// The generation of the keys.
+    pub generation: u32,
+    /// Where its cells leave and arrive.
+    pub at: LinkEnd,
+    /// The counter of the first cell sent.
+    pub send_first: u64,
+    /// The counter, as it arrives, of the first cell received.
+    pub receive_first: u64,
+    /// The layers, nearest hop first.
+    pub layers: Layers,
+    /// Seals what is sent end to end.
+    pub seal: EndSecret,
+    /// Opens what is received end to end.
+    pub open: EndSecret,
+}
+
+impl Request {
+    /// The kind, a message's second byte.
+    pub const fn kind(&self) -> u8 {
+        match self {
+            Request::Hello => kind::HELLO,
+            Request::PutClass(_) => kind::PUT_CLASS,
+            Request::PutLink(_) => kind::PUT_LINK,
+            Request::SwitchLink { .. } => kind::SWITCH_LINK,
+            Request::RemoveLink { .. } => kind::REMOVE_LINK,
+            Request::PutCircuit(_) => kind::PUT_CIRCUIT,
+            Request::RemoveCircuit { .. } => kind::REMOVE_CIRCUIT,
+            Request::PutEnd(_) => kind::PUT_END,
+            Request::RemoveEnd { .. } => kind::REMOVE_END,
+            Request::QueryStatus => kind::QUERY_STATUS,
+            Request::QueryLinks { .. } => kind::QUERY_LINKS,
+        }
+    }
+
+    /// Writes the message into `out` and returns its length. `out` then holds keys: zeroize it once it was sent.
+    ///
+    /// Ranges are checked by the one who decodes.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`] when `out` is too short.
+    pub fn encode(&self, request_id: u32, out: &mut [u8]) -> Result<usize, Full> {
+        let writer = &mut Writer::frame(out, self.kind(), request_id)?;
+        match self {
+            Request::Hello | Request::QueryStatus => {}
+            Request::PutClass(put) => put.put(writer)?,
+            Request::PutLink(put) => put.put(writer)?,
+            Request::PutCircuit(put) => put.put(writer)?,
+            Request::PutEnd(put) => put.put(writer)?,
+            Request::SwitchLink {
+                boot,
+                link,
+                generation,
+            } => {
+                boot.put(writer)?;
+                writer.u32(*link)?;
+                writer.u32(*generation)?;
+            }
+            Request::RemoveLink { boot, link: id }
+            | Request::RemoveCircuit { boot, circuit: id }
+            | Request::RemoveEnd { boot, end: id } => {
+                boot.put(writer)?;
+                writer.u32(*id)?;
+            }
+            Request::QueryLinks { from } => writer.u32(*from)?,
+        }
+        Ok(writer.len())
+    }
+
+    /// Reads a whole message: its request id and the request.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] says what is wrong; the request id may still be had from [`super::request_id_of`].
+    pub fn decode(message: &[u8]) -> Result<(u32, Request), DecodeError> {
+        let (kind, request_id, mut reader) = Reader::frame(message)?;
+        let r = &mut reader;
+        let request = match kind {
+            kind::HELLO => Request::Hello,
+            kind::PUT_CLASS => Request::PutClass(PutClass::take(r)?),
+            kind::PUT_LINK => Request::PutLink(PutLink::take(r)?),
+            kind::SWITCH_LINK => {
+                let (boot, link) = (BootId::take(r)?, take_id(r, "link")?);
+                Request::SwitchLink {
+                    boot,
+                    link,
+                    generation: r.u32()?,
+                }
+            }
+            kind::REMOVE_LINK => Request::RemoveLink {
+                boot: BootId::take(r)?,
+                link: take_id(r, "link")?,
+            },
+            kind::PUT_CIRCUIT => Request::PutCircuit(PutCircuit::take(r)?),
+            kind::REMOVE_CIRCUIT => Request::RemoveCircuit {
+                boot: BootId::take(r)?,
+                circuit: take_id(r, "circuit")?,
+            },
+            kind::PUT_END => Request::PutEnd(PutEnd::take(r)?),
+            kind::REMOVE_END => Request::RemoveEnd {
+                boot: BootId::take(r)?,
+                end: take_id(r, "end")?,
+            },
+            kind::QUERY_STATUS => Request::QueryStatus,
+            kind::QUERY_LINKS => Request::QueryLinks {
+                from: take_id(r, "from")?,
+            },
+            other => return Err(DecodeError::Kind(other)),
+        };
+        reader.end()?;
+        Ok((request_id, request))
+    }
+}
+
+fn take_id(reader: &mut Reader<'_>, name: &'static str) -> Result<u32, DecodeError> {
+    let id = reader.u32()?;
+    check(id < ID_LIMIT, name, "below 2^31")?;
+    Ok(id)
+}
+
+impl ClassKind {
+    const ALL: [ClassKind; 4] = [
+        ClassKind::Client,
+        ClassKind::Superpeer,
+        ClassKind::Zone,
+        ClassKind::Pair,
+    ];
+
+    fn take(reader: &mut Reader<'_>) -> Result<ClassKind, DecodeError> {
+        let byte = reader.u8()?;
+        let known = ClassKind::ALL.into_iter().find(|kind| *kind as u8 == byte);
+        known.ok_or(DecodeError::Field {
+            name: "kind",
+            allowed: "0 (client) to 3 (pair)",
+        })
+    }
+}
+
+impl Peer {
+    fn take(reader: &mut Reader<'_>) -> Result<Peer, DecodeError> {
+        match reader.u8()? {
+            0 => Ok(Peer::Drover),
+            1 => Ok(Peer::Foreign),
+            _ => Err(DecodeError::Field {
+                name: "peer",
+                allowed: "0 (drover) or 1 (foreign)",
+            }),
+        }
+    }
+}
+
+impl PutClass {
+    fn put(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
+        self.boot.put(writer)?;
+        writer.u16(self.class)?;
+        writer.u8(self.kind as u8)?;
+        writer.u64(self.round_ns)?;
+        writer.u32(self.slots)?;
+        writer.u32(self.slots_max)?;
+        writer.u64(self.at_ns)
+    }
+
+    fn take(r: &mut Reader<'_>) -> Result<PutClass, DecodeError> {
+        let put = PutClass {
+            boot: BootId::take(r)?,
+            class: r.u16()?,
+            kind: ClassKind::take(r)?,
+            round_ns: r.u64()?,
+            slots: r.u32()?,
+            slots_max: r.u32()?,
+            at_ns: r.u64()?,
+        };
+        let round = ROUND_NS_MIN..=ROUND_NS_MAX;
+        check(
+            round.contains(&put.round_ns),
+            "round_ns",
+            "1000000 to 10000000000 (1 ms to 10 s)",
+        )?;
+        check(put.slots_max <= SLOTS_MAX, "slots_max", "1 to 1048576")?;
+        check(
+            (1..=put.slots_max).contains(&put.slots),
+            "slots",
+            "1 to slots_max",
+        )?;
+        Ok(put)
+    }
+}
+
+impl Direction {
+    fn put(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
+        self.secret.put(writer)?;
+        writer.u64(self.first)
+    }
+    fn take(r: &mut Reader<'_>) -> Result<Direction, DecodeError> {
+        Ok(Direction {
+            secret: Secret::take(r)?,
+            first: r.u64()?,
+        })
+    }
+}
+
+impl PutLink {
+    fn put(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
+        self.boot.put(writer)?;
+        writer.u32(self.link)?;
+        writer.u32(self.generation)?;
+        writer.u16(self.local_port)?;
+        self.remote.put(writer)?;
+        writer.u16(self.class)?;
+        writer.u8(self.peer as u8)?;
+        writer.u8(self.ratchet_bits)?;
+        self.send.put(writer)?;
+        self.receive.put(writer)?;
+        self.owner.put(writer)
+    }
+
+    fn take(r: &mut Reader<'_>) -> Result<PutLink, DecodeError> {
+        let put = PutLink {
+            boot: BootId::take(r)?,
+            link: take_id(r, "link")?,
+            generation: r.u32()?,
+            local_port: r.u16()?,
+            remote: Address::take(r)?,
+            class: r.u16()?,
+            peer: Peer::take(r)?,
+            ratchet_bits: r.u8()?,
+            send: Direction::take(r)?,
+            receive: Direction::take(r)?,
+            owner: Owner::take(r)?,
+        };
+        check(put.remote.port != 0, "remote.port", "not 0")?;
+        check(
+            !put.remote.is_unspecified(),
+            "remote.ip",
+            "neither :: nor 0.0.0.0",
+        )?;
+        let bits = RATCHET_BITS_MIN..=RATCHET_BITS_MAX;
+        check(bits.contains(&put.ratchet_bits), "ratchet_bits", "4 to 34")?;
+        Ok(put)
+    }
+}
+
+impl LinkEnd {
+    fn put(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
+        writer.u32(self.link)?;
+        writer.u32(self.id)
+    }
+    fn take(
+        r: &mut Reader<'_>,
+        link: &'static str,
+        id: &'static str,
+    ) -> Result<LinkEnd, DecodeError> {
+        let end = LinkEnd {
+            link: take_id(r, link)?,
+            id: r.u32()?,
+        };
+        check(end.id != 0, id, "not 0")?;
+        Ok(end)
+    }
+}
+
+impl Leg {
+    fn put(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
+        self.key.put(writer)?;
+        writer.u64(self.first)?;
+        writer.u64(self.offset)?;
+        writer.bool(self.admitted)
+    }
+    fn take(r: &mut Reader<'_>, admitted: &'static str) -> Result<Leg, DecodeError> {
+        Ok(Leg {
+            key: Secret::take(r)?,
+            first: r.u64()?,
+            offset: r.u64()?,
+            admitted: r.bool(admitted)?,
+        })
+    }
+}
+
+impl PutCircuit {
+    fn put(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
+        self.boot.put(writer)?;
+        writer.u32(self.circuit)?;
+        writer.u32(self.generation)?;
+        self.near.put(writer)?;
+        writer.bool(self.far.is_some())?;
+        if let Some(far) = &self.far {
+            far.put(writer)?;
+        }
+        self.forward.put(writer)?;
+        self.backward.put(writer)?;
+        self.owner.put(writer)
+    }
+
+    fn take(r: &mut Reader<'_>) -> Result<PutCircuit, DecodeError> {
+        let (boot, circuit, generation) = (BootId::take(r)?, take_id(r, "circuit")?, r.u32()?);
+        let near = LinkEnd::take(r, "near.link", "near.id")?;
+        let far = match r.bool("far")? {
+            true => Some(LinkEnd::take(r, "far.link", "far.id")?),
+            false => None,
+        };
+        check(far != Some(near), "far", "another link or id than near")?;
+        let forward = Leg::take(r, "forward.admitted")?;
+        let backward = Leg::take(r, "backward.admitted")?;
+        Ok(PutCircuit {
+            boot,
+            circuit,
+            generation,
+            near,
+            far,
+            forward,
+            backward,
+            owner: Owner::take(r)?,
+        })
+    }
+}
+
+impl EndLayer {
+    fn put(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
+        self.forward.put(writer)?;
+        writer.u64(self.forward_offset)?;
+        self.backward.put(writer)?;
+        writer.u64(self.backward_offset)
+    }
+    fn take(r: &mut Reader<'_>) -> Result<EndLayer, DecodeError> {
+        Ok(EndLayer {
+            forward: Secret::take(r)?,
+            forward_offset: r.u64()?,
+            backward: Secret::take(r)?,
+            backward_offset: r.u64()?,
+        })
+    }
+}
+
+impl EndSecret {
+    fn put(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
+        self.key.put(writer)?;
+        self.iv.put(writer)
+    }
+    fn take(r: &mut Reader<'_>) -> Result<EndSecret, DecodeError> {
+        Ok(EndSecret {
+            key: Secret::take(r)?,
+            iv: Secret::take(r)?,
+        })
+    }
+}
+
+impl PutEnd {
+    fn put(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
+        self.boot.put(writer)?;
+        writer.u32(self.end)?;
+        writer.u32(self.generation)?;
+        self.at.put(writer)?;
+        writer.u64(self.send_first)?;
+        writer.u64(self.receive_first)?;
+        self.layers.put(writer, EndLayer::put)?;
+        self.seal.put(writer)?;
+        self.open.put(writer)
+    }
+
+    fn take(r: &mut Reader<'_>) -> Result<PutEnd, DecodeError> {
+        let too_many = DecodeError::Field {
+            name: "layers",
+            allowed: "at most 4",
+        };
+        Ok(PutEnd {
+            boot: BootId::take(r)?,
+            end: take_id(r, "end")?,
+            generation: r.u32()?,
+            at: LinkEnd::take(r, "at.link", "at.id")?,
+            send_first: r.u64()?,
+            receive_first: r.u64()?,
+            layers: Layers::take(r, too_many, EndLayer::take)?,
+            seal: EndSecret::take(r)?,
+            open: EndSecret::take(r)?,
+        })
+    }
+}

@@ -1,0 +1,668 @@
+//! Tests of messages: known answers, limits, and properties over arbitrary messages.
+
+use super::*;
+use crate::testing::{any_reply, any_request, same};
+use core::net::SocketAddr;
+use proptest::prelude::*;
+
+/// The message in a buffer of its own.
+fn bytes_of(request: &Request, id: u32) -> Vec<u8> {
+    let mut out = vec![0xaa; MAX_MESSAGE];
+    let len = request.encode(id, &mut out).expect("fits");
+    out.truncate(len);
+    out
+}
+
+fn reply_bytes(reply: &Reply<'_>, id: u32) -> Vec<u8> {
+    let mut out = vec![0xaa; MAX_MESSAGE];
+    let len = reply.encode(id, &mut out).expect("fits");
+    out.truncate(len);
+    out
+}
+
+/// What refuses `request` after a trip over the wire: the field's name.
+fn refused(request: &Request) -> Option<&'static str> {
+    match Request::decode(&bytes_of(request, 1)) {
+        Ok(_) => None,
+        Err(DecodeError::Field { name, .. }) => Some(name),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+const BOOT: BootId = BootId([0xb0; 16]);
+
+fn class() -> PutClass {
+    PutClass {
+        boot: BOOT,
+        class: 0x0102,
+        kind: ClassKind::Zone,
+        round_ns: 20_000_000,
+        slots: 3,
+        slots_max: 8,
+        at_ns: 7,
+    }
+}
+
+fn link() -> PutLink {
+    PutLink {
+        boot: BOOT,
+        link: 0x0a0b_0c0d,
+        generation: 2,
+        local_port: 0x1122,
+        remote: Address::from(SocketAddr::from(([1, 2, 3, 4], 0x3344))),
+        class: 0x0102,
+        peer: Peer::Foreign,
+        ratchet_bits: 24,
+        send: Direction {
+            secret: Secret([0x51; 32]),
+            first: 5,
+        },
+        receive: Direction {
+            secret: Secret([0x52; 32]),
+            first: 6,
+        },
+        owner: Owner::new(b"me").expect("short"),
+    }
+}
+
+fn circuit() -> PutCircuit {
+    PutCircuit {
+        boot: BOOT,
+        circuit: 1,
+        generation: 2,
+        near: LinkEnd { link: 3, id: 4 },
+        far: Some(LinkEnd { link: 5, id: 6 }),
+        forward: Leg {
+            key: Secret([0xf0; 16]),
+            first: 7,
+            offset: 8,
+            admitted: true,
+        },
+        backward: Leg {
+            key: Secret([0xba; 16]),
+            first: 9,
+            offset: 10,
+            admitted: false,
+        },
+        owner: Owner::default(),
+    }
+}
+
+fn end() -> PutEnd {
+    let layer = |n: u8| EndLayer {
+        forward: Secret([n; 16]),
+        forward_offset: n.into(),
+        backward: Secret([n + 1; 16]),
+        backward_offset: u64::from(n) + 1,
+    };
+    PutEnd {
+        boot: BOOT,
+        end: 1,
+        generation: 2,
+        at: LinkEnd { link: 3, id: 4 },
+        send_first: 5,
+        receive_first: 6,
+        layers: Layers::from_slice(&[layer(0x10), layer(0x20)]).expect("fits"),
+        seal: EndSecret {
+            key: Secret([0x61; 16]),
+            iv: Secret([0x62; 12]),
+        },
+        open: EndSecret {
+            key: Secret([0x63; 16]),
+            iv: Secret([0x64; 12]),
+        },
+    }
+}
+
+/// `parts` of hexadecimal digits, as bytes.
+fn hex(parts: &[&str]) -> Vec<u8> {
+    let digits = parts.concat();
+    let pairs = digits.as_bytes().chunks(2);
+    pairs
+        .map(|pair| {
+            u8::from_str_radix(core::str::from_utf8(pair).expect("ASCII"), 16).expect("hex")
+        })
+        .collect()
+}
+
+#[test]
+fn known_answers_of_requests() {
+    let boot = "b0".repeat(16);
+    assert_eq!(
+        bytes_of(&Request::Hello, 0x0102_0304),
+        hex(&["01010000", "01020304"])
+    );
+    assert_eq!(
+        bytes_of(&Request::QueryStatus, 0),
+        hex(&["010a0000", "00000000"])
+    );
+    assert_eq!(
+        bytes_of(&Request::QueryLinks { from: 9 }, 1),
+        hex(&["010b0000", "00000001", "00000009"])
+    );
+    assert_eq!(
+        bytes_of(
+            &Request::SwitchLink {
+                boot: BOOT,
+                link: 2,
+                generation: 3
+            },
+            1
+        ),
+        hex(&["01040000", "00000001", &boot, "00000002", "00000003"])
+    );
+    let removes = [
+        Request::RemoveLink {
+            boot: BOOT,
+            link: 2,
+        },
+        Request::RemoveCircuit {
+            boot: BOOT,
+            circuit: 2,
+        },
+        Request::RemoveEnd { boot: BOOT, end: 2 },
+    ];
+    for (remove, kind) in removes.iter().zip(["05", "07", "09"]) {
+        let expected = hex(&["01", kind, "0000", "00000001", &boot, "00000002"]);
+        assert_eq!(bytes_of(remove, 1), expected);
+    }
+    assert_eq!(
+        bytes_of(&Request::PutClass(class()), 1),
+        hex(&[
+            "01020000",
+            "00000001",
+            &boot,
+            "0102",
+            "02",
+            "0000000001312d00",
+            "00000003",
+            "00000008",
+            "0000000000000007"
+        ])
+    );
+    assert_eq!(
+        bytes_of(&Request::PutLink(link()), 1),
+        hex(&[
+            "01030000",
+            "00000001",
+            &boot,
+            "0a0b0c0d",
+            "00000002",
+            "1122",
+            "00000000000000000000ffff01020304",
+            "3344",
+            "0102",
+            "01",
+            "18",
+            &"51".repeat(32),
+            "0000000000000005",
+            &"52".repeat(32),
+            "0000000000000006",
+            "02",
+            "6d65"
+        ])
+    );
+    assert_eq!(
+        bytes_of(&Request::PutCircuit(circuit()), 1),
+        hex(&[
+            "01060000",
+            "00000001",
+            &boot,
+            "00000001",
+            "00000002",
+            "00000003",
+            "00000004",
+            "01",
+            "00000005",
+            "00000006",
+            &"f0".repeat(16),
+            "0000000000000007",
+            "0000000000000008",
+            "01",
+            &"ba".repeat(16),
+            "0000000000000009",
+            "000000000000000a",
+            "00",
+            "00"
+        ])
+    );
+    assert_eq!(
+        bytes_of(&Request::PutEnd(end()), 1),
+        hex(&[
+            "01080000",
+            "00000001",
+            &boot,
+            "00000001",
+            "00000002",
+            "00000003",
+            "00000004",
+            "0000000000000005",
+            "0000000000000006",
+            "02",
+            &"10".repeat(16),
+            "0000000000000010",
+            &"11".repeat(16),
+            "0000000000000011",
+            &"20".repeat(16),
+            "0000000000000020",
+            &"21".repeat(16),
+            "0000000000000021",
+            &"61".repeat(16),
+            &"62".repeat(12),
+            &"63".repeat(16),
+            &"64".repeat(12)
+        ])
+    );
+}
+
+#[test]
+fn known_answers_of_replies() {
+    assert_eq!(reply_bytes(&Reply::Done, 7), hex(&["01800000", "00000007"]));
+    assert_eq!(
+        reply_bytes(
+            &Reply::Refused {
+                code: Refusal::Exists,
+                text: "no"
+            },
+            7
+        ),
+        hex(&["01810000", "00000007", "0004", "0002", "6e6f"])
+    );
+    assert_eq!(
+        reply_bytes(&Reply::Report(b"{}"), 7),
+        hex(&["01830000", "00000007", "00000002", "7b7d"])
+    );
+    let worker = WorkerInfo {
+        listen: Address::from(SocketAddr::from(([0u8; 16], 1))),
+        core: 0xffff,
+    };
+    let welcome = Welcome {
+        boot: BOOT,
+        cell: 512,
+        now_ns: 3,
+        lab: true,
+        ends: false,
+        workers: Workers::from_slice(&[worker]).expect("fits"),
+    };
+    assert_eq!(
+        reply_bytes(&Reply::Welcome(welcome), 7),
+        hex(&[
+            "01820000",
+            "00000007",
+            &"b0".repeat(16),
+            "0200",
+            "0000000000000003",
+            "01",
+            "00",
+            "01",
+            &"00".repeat(16),
+            "0001",
+            "ffff"
+        ])
+    );
+}
+
+#[test]
+fn the_frame_is_checked() {
+    let good = bytes_of(&Request::Hello, 9);
+    let with = |at: usize, byte: u8| {
+        let mut odd = good.clone();
+        odd[at] = byte;
+        Request::decode(&odd).map(|_| ())
+    };
+    assert_eq!(with(0, 1), Ok(()));
+    for version in (0..=255).filter(|byte| *byte != VERSION) {
+        assert_eq!(with(0, version), Err(DecodeError::Version(version)));
+    }
+    for at in [2, 3] {
+        assert_eq!(
+            with(at, 1),
+            Err(DecodeError::Field {
+                name: "reserved",
+                allowed: "must be zero"
+            })
+        );
+    }
+    assert_eq!(
+        Request::decode(&vec![1; MAX_MESSAGE + 1]).err(),
+        Some(DecodeError::Long)
+    );
+    for kind in 0..=255u8 {
+        let mut odd = good.clone();
+        odd[1] = kind;
+        let request = Request::decode(&odd).err();
+        let reply = Reply::decode(&odd).err();
+        match kind {
+            kind::HELLO..=kind::QUERY_LINKS => assert_eq!(reply, Some(DecodeError::Kind(kind))),
+            kind::DONE..=kind::REPORT => assert_eq!(request, Some(DecodeError::Kind(kind))),
+            kind::DUMP..=kind::RAW => {
+                let later = Some(DecodeError::Later(kind));
+                assert_eq!((request, reply), (later, later));
+                assert!(
+                    DecodeError::Later(kind)
+                        .to_string()
+                        .contains("kept for a later version")
+                );
+            }
+            _ => {
+                let unknown = Some(DecodeError::Kind(kind));
+                assert_eq!((request, reply), (unknown, unknown));
+            }
+        }
+    }
+    assert_eq!(
+        (kind::DUMP, kind::PUNT, kind::INJECT, kind::RAW),
+        (32, 33, 34, 35)
+    );
+}
+
+#[test]
+fn request_ids_of_any_bytes() {
+    assert_eq!(
+        request_id_of(&bytes_of(&Request::Hello, 0xfedc_ba98)),
+        0xfedc_ba98
+    );
+    assert_eq!(request_id_of(&[9, 9, 9, 9, 0, 0, 1, 2]), 0x102);
+    assert_eq!(request_id_of(&[1; 7]), 0);
+    assert_eq!(request_id_of(&[]), 0);
+}
+
+#[test]
+fn classes_have_ranges() {
+    let with = |round_ns, slots, slots_max| {
+        refused(&Request::PutClass(PutClass {
+            round_ns,
+            slots,
+            slots_max,
+            ..class()
+        }))
+    };
+    assert_eq!(with(ROUND_NS_MIN, 1, 1), None);
+    assert_eq!(with(ROUND_NS_MAX, SLOTS_MAX, SLOTS_MAX), None);
+    assert_eq!(with(ROUND_NS_MIN - 1, 1, 1), Some("round_ns"));
+    assert_eq!(with(ROUND_NS_MAX + 1, 1, 1), Some("round_ns"));
+    assert_eq!(with(ROUND_NS_MIN, 0, 1), Some("slots"));
+    assert_eq!(with(ROUND_NS_MIN, 2, 1), Some("slots"));
+    assert_eq!(with(ROUND_NS_MIN, 0, 0), Some("slots"));
+    assert_eq!(with(ROUND_NS_MIN, 1, SLOTS_MAX + 1), Some("slots_max"));
+}
+
+#[test]
+fn links_have_ranges() {
+    let with = |change: fn(&mut PutLink)| {
+        let mut put = link();
+        change(&mut put);
+        refused(&Request::PutLink(put))
+    };
+    assert_eq!(with(|_| {}), None);
+    assert_eq!(with(|put| put.link = ID_LIMIT - 1), None);
+    assert_eq!(with(|put| put.link = ID_LIMIT), Some("link"));
+    assert_eq!(with(|put| put.remote.port = 0), Some("remote.port"));
+    assert_eq!(with(|put| put.remote.ip = [0; 16]), Some("remote.ip"));
+    assert_eq!(
+        with(|put| put.remote.ip[12..].fill(0)),
+        Some("remote.ip"),
+        "v4-mapped 0.0.0.0"
+    );
+    assert_eq!(with(|put| put.ratchet_bits = RATCHET_BITS_MIN), None);
+    assert_eq!(with(|put| put.ratchet_bits = RATCHET_BITS_MAX), None);
+    assert_eq!(
+        with(|put| put.ratchet_bits = RATCHET_BITS_MIN - 1),
+        Some("ratchet_bits")
+    );
+    assert_eq!(
+        with(|put| put.ratchet_bits = RATCHET_BITS_MAX + 1),
+        Some("ratchet_bits")
+    );
+    for request in [
+        Request::SwitchLink {
+            boot: BOOT,
+            link: ID_LIMIT,
+            generation: 0,
+        },
+        Request::RemoveLink {
+            boot: BOOT,
+            link: ID_LIMIT,
+        },
+    ] {
+        assert_eq!(refused(&request), Some("link"));
+    }
+    assert_eq!(
+        refused(&Request::QueryLinks { from: ID_LIMIT }),
+        Some("from")
+    );
+}
+
+#[test]
+fn circuits_have_ranges() {
+    let with = |change: fn(&mut PutCircuit)| {
+        let mut put = circuit();
+        change(&mut put);
+        refused(&Request::PutCircuit(put))
+    };
+    assert_eq!(with(|put| put.far = None), None);
+    assert_eq!(
+        with(|put| put.near.id = u32::MAX),
+        None,
+        "ids on a link have 32 bits"
+    );
+    assert_eq!(with(|put| put.circuit = ID_LIMIT), Some("circuit"));
+    assert_eq!(with(|put| put.near.link = ID_LIMIT), Some("near.link"));
+    assert_eq!(with(|put| put.near.id = 0), Some("near.id"));
+    assert_eq!(
+        with(|put| put.far = Some(LinkEnd {
+            link: ID_LIMIT,
+            id: 1
+        })),
+        Some("far.link")
+    );
+    assert_eq!(
+        with(|put| put.far = Some(LinkEnd { link: 1, id: 0 })),
+        Some("far.id")
+    );
+    assert_eq!(with(|put| put.far = Some(put.near)), Some("far"));
+    assert_eq!(
+        with(|put| put.far = Some(LinkEnd { id: 9, ..put.near })),
+        None,
+        "back over the same link"
+    );
+    let remove = Request::RemoveCircuit {
+        boot: BOOT,
+        circuit: ID_LIMIT,
+    };
+    assert_eq!(refused(&remove), Some("circuit"));
+}
+
+#[test]
+fn ends_have_ranges() {
+    let with = |change: fn(&mut PutEnd)| {
+        let mut put = end();
+        change(&mut put);
+        refused(&Request::PutEnd(put))
+    };
+    assert_eq!(with(|put| put.layers = Layers::new()), None);
+    assert_eq!(with(|put| put.end = ID_LIMIT), Some("end"));
+    assert_eq!(with(|put| put.at.link = ID_LIMIT), Some("at.link"));
+    assert_eq!(with(|put| put.at.id = 0), Some("at.id"));
+    assert_eq!(
+        refused(&Request::RemoveEnd {
+            boot: BOOT,
+            end: ID_LIMIT
+        }),
+        Some("end")
+    );
+}
+
+/// Values that no `Request` or `Reply` can hold: bytes of good messages, changed.
+#[test]
+fn odd_bytes_are_named() {
+    let field = |mut bytes: Vec<u8>, at: usize, byte: u8| {
+        bytes[at] = byte;
+        let request = Request::decode(&bytes).err();
+        match request
+            .filter(|error| !matches!(error, DecodeError::Kind(_)))
+            .or(Reply::decode(&bytes).err())
+        {
+            Some(DecodeError::Field { name, .. }) => name,
+            other => panic!("{other:?}"),
+        }
+    };
+    let class = bytes_of(&Request::PutClass(class()), 1);
+    assert_eq!(field(class, 26, 4), "kind");
+    let link = bytes_of(&Request::PutLink(link()), 1);
+    assert_eq!(field(link.clone(), 54, 2), "peer");
+    assert_eq!(field(link, 136, 65), "owner");
+    let circuit = bytes_of(&Request::PutCircuit(circuit()), 1);
+    assert_eq!(field(circuit.clone(), 40, 2), "far");
+    assert_eq!(field(circuit.clone(), 81, 2), "forward.admitted");
+    assert_eq!(field(circuit, 114, 0xff), "backward.admitted");
+    let end = bytes_of(&Request::PutEnd(end()), 1);
+    assert_eq!(field(end, 56, 5), "layers");
+
+    let refused = reply_bytes(
+        &Reply::Refused {
+            code: Refusal::Busy,
+            text: "x",
+        },
+        1,
+    );
+    for code in [0, 10, 255] {
+        assert_eq!(field(refused.clone(), 9, code), "code");
+    }
+    assert_eq!(field(refused.clone(), 8, 1), "code");
+    assert_eq!(field(refused.clone(), 10, 3), "text", "too long");
+    assert_eq!(field(refused, 12, 0xff), "text", "not UTF-8");
+    let welcome = Welcome {
+        boot: BOOT,
+        cell: 256,
+        now_ns: 3,
+        lab: true,
+        ends: true,
+        workers: Workers::new(),
+    };
+    let welcome = reply_bytes(&Reply::Welcome(welcome), 1);
+    assert_eq!(field(welcome.clone(), 24, 3), "cell");
+    assert_eq!(field(welcome.clone(), 34, 2), "lab");
+    assert_eq!(field(welcome.clone(), 35, 2), "ends");
+    assert_eq!(field(welcome, 36, 65), "workers");
+}
+
+#[test]
+fn errors_read_well() {
+    let error = |error: DecodeError| error.to_string();
+    assert_eq!(
+        error(DecodeError::Field {
+            name: "slots",
+            allowed: "1 to slots_max"
+        }),
+        "field slots is out of range: 1 to slots_max"
+    );
+    assert_eq!(
+        error(DecodeError::Version(2)),
+        "message version 2; this is version 1"
+    );
+    assert_eq!(
+        error(DecodeError::Later(32)),
+        "message kind 32 is kept for a later version"
+    );
+}
+
+#[test]
+fn secrets_do_not_show() {
+    for request in [
+        Request::PutLink(link()),
+        Request::PutCircuit(circuit()),
+        Request::PutEnd(end()),
+    ] {
+        let text = format!("{request:?}");
+        assert!(text.contains("Secret(..)"));
+        let bytes = [0x51, 0x52, 0xf0, 0xba, 0x61, 0x62, 0x63, 0x64];
+        assert!(
+            bytes
+                .iter()
+                .all(|byte| !text.contains(&format!("{byte}, {byte}"))),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_long_text_is_cut_at_a_character() {
+    for (text, kept) in [
+        ("x".repeat(600), 512),
+        ("é".repeat(300), 512),
+        (format!("x{}", "é".repeat(300)), 511),
+    ] {
+        let bytes = reply_bytes(
+            &Reply::Refused {
+                code: Refusal::Limit,
+                text: &text,
+            },
+            1,
+        );
+        let expected = Reply::Refused {
+            code: Refusal::Limit,
+            text: &text[..kept],
+        };
+        assert_eq!(Reply::decode(&bytes), Ok((1, expected)));
+    }
+}
+
+#[test]
+fn a_report_fills_a_message_and_no_more() {
+    let json = vec![b' '; MAX_MESSAGE];
+    let most = &json[..MAX_MESSAGE - FRAME - 4];
+    let bytes = reply_bytes(&Reply::Report(most), 1);
+    assert_eq!(bytes.len(), MAX_MESSAGE);
+    assert_eq!(Reply::decode(&bytes), Ok((1, Reply::Report(most))));
+    let mut out = vec![0; 2 * MAX_MESSAGE];
+    let over = Reply::Report(&json[..most.len() + 1]);
+    assert_eq!(over.encode(1, &mut out), Err(Full));
+}
+
+proptest! {
+    #[test]
+    fn requests_go_there_and_back(request in any_request(), id: u32) {
+        let bytes = bytes_of(&request, id);
+        prop_assert_eq!(request_id_of(&bytes), id);
+        let (id_again, again) = Request::decode(&bytes).expect("decodes");
+        prop_assert_eq!(id_again, id);
+        prop_assert!(same(&request, &again));
+        prop_assert_eq!(bytes_of(&again, id), bytes);
+    }
+
+    #[test]
+    fn replies_go_there_and_back(reply in any_reply(), id: u32) {
+        let reply = reply.as_reply();
+        let bytes = reply_bytes(&reply, id);
+        prop_assert_eq!(request_id_of(&bytes), id);
+        prop_assert_eq!(Reply::decode(&bytes), Ok((id, reply)));
+    }
+
+    #[test]
+    fn every_truncation_and_every_trailing_byte_is_an_error(request in any_request(), reply in any_reply(), byte: u8) {
+        let mut bytes = bytes_of(&request, 1);
+        for len in 0..bytes.len() {
+            prop_assert_eq!(Request::decode(&bytes[..len]).err(), Some(DecodeError::Short));
+        }
+        bytes.push(byte);
+        prop_assert_eq!(Request::decode(&bytes).err(), Some(DecodeError::Trailing));
+        let mut bytes = reply_bytes(&reply.as_reply(), 1);
+        for len in 0..bytes.len() {
+            prop_assert!(Reply::decode(&bytes[..len]).is_err());
+        }
+        bytes.push(byte);
+        prop_assert_eq!(Reply::decode(&bytes), Err(DecodeError::Trailing));
+    }
+
+    #[test]
+    fn a_short_buffer_is_full(request in any_request(), reply in any_reply()) {
+        for len in 0..bytes_of(&request, 1).len() {
+            prop_assert_eq!(request.encode(1, &mut vec![0; len]), Err(Full));
+        }
+        let reply = reply.as_reply();
+        for len in 0..reply_bytes(&reply, 1).len() {
+            prop_assert_eq!(reply.encode(1, &mut vec![0; len]), Err(Full));
+        }
+    }
+}
