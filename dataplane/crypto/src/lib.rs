@@ -10,6 +10,8 @@ pub mod prefetch;
 pub mod reference;
 pub mod schedule;
 pub mod testing;
+#[cfg(test)]
+mod vectors;
 
 use drover_wire::cell::{HEADER, body_len, plaintext_len};
 use drover_wire::record::Aad;
@@ -32,7 +34,7 @@ impl<const S: usize> Cell<S> {
     /// A cell of zeros.
     pub const ZERO: Cell<S> = {
         assert!(
-            S % 64 == 0 && S >= 64,
+            S.is_multiple_of(64) && S >= 64,
             "a cell is a whole number of cache lines"
         );
         Cell { bytes: [0; S] }

@@ -217,3 +217,6 @@ impl Layers for CtrLayers {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,3 +127,135 @@ pub fn hkdf_sha256(salt: &[u8], ikm: &[u8], info: &[&[u8]], out: &mut [u8]) {
 pub fn equal(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::vectors::{array, hex};
+
+    const _: fn() = || {
+        fn wiped<T: ZeroizeOnDrop>() {}
+        wiped::<TrafficSecret>();
+        wiped::<RecordSecret>();
+        wiped::<MaskSecret>();
+        wiped::<LayerSecret>();
+    };
+
+    /// 00, 01 … 1f.
+    fn counting() -> TrafficSecret {
+        TrafficSecret(std::array::from_fn(|at| at as u8))
+    }
+
+    /// RFC 5869, A.1 to A.3.
+    #[test]
+    fn hkdf_of_rfc_5869() {
+        let long = |from: u8, to: u8| (from..=to).collect::<Vec<u8>>();
+        let cases = [
+            (
+                vec![0x0b; 22],
+                long(0x00, 0x0c),
+                long(0xf0, 0xf9),
+                "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865",
+            ),
+            (
+                long(0x00, 0x4f),
+                long(0x60, 0xaf),
+                long(0xb0, 0xff),
+                "b11e398dc80327a1c8e7f78c596a49344f012eda2d4efad8a050cc4c19afa97c59045a99cac7827271cb41c65e590e09\
+                 da3275600c2f09b8367793a9aca3db71cc30c58179ec3e87c14c01d5c1f3434f1d87",
+            ),
+            (
+                vec![0x0b; 22],
+                vec![],
+                vec![],
+                "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d9d201395faa4b61a96c8",
+            ),
+        ];
+        for (ikm, salt, info, okm) in cases {
+            let okm = hex(okm);
+            let mut out = vec![0; okm.len()];
+            hkdf_sha256(&salt, &ikm, &[&info], &mut out);
+            assert_eq!(out, okm);
+            // The parts of `info` are concatenated.
+            let (a, b) = info.split_at(info.len() / 2);
+            out.fill(0);
+            hkdf_sha256(&salt, &ikm, &[a, b], &mut out);
+            assert_eq!(out, okm);
+        }
+    }
+
+    /// Made with Python's `hmac` and `hashlib`: HKDF-Expand by the letter of RFC 5869, 2.3, over
+    /// `len(2) | len(label) | "dtls13" label | 00`.
+    #[test]
+    fn labels_of_dtls_13() {
+        let secret = counting();
+        assert_eq!(
+            secret.record().key,
+            array("cc95abc258d309424ddbf7cba68bd77e")
+        );
+        assert_eq!(secret.record().iv, array("6d3299305dd209fc865cf8f1"));
+        assert_eq!(secret.mask().0, array("c5b1a0649ea4fdafbe7e256665068222"));
+        assert_eq!(
+            secret.next().0,
+            array("ad8aa21a3d874bbebf9fdf442aafe175072af91c39af50b6ac26113e54981ae0")
+        );
+        assert_eq!(secret.key_id(), array("72370961f295adc6"));
+        let fifth = secret.advance(5);
+        assert_eq!(
+            fifth.0,
+            array("fb1cba2c2031bf8ac6de358465e4d97a21722f60c0b6bacbfa47ea1dcc119734")
+        );
+        assert_eq!(
+            fifth.record().key,
+            array("97e35420cf4f4064c6676f521a1d74e8")
+        );
+        let layer = LayerSecret(std::array::from_fn(|at| at as u8));
+        assert_eq!(layer.key_id(), array("8ecd6bbffbaa7694"));
+    }
+
+    #[test]
+    fn comparison_is_of_every_byte_and_of_the_length() {
+        let secret = counting();
+        assert!(secret.same(&secret.clone()));
+        for at in 0..32 {
+            let mut other = secret.clone();
+            other.0[at] ^= 0x10;
+            assert!(!secret.same(&other));
+        }
+        assert!(equal(b"", b""));
+        assert!(!equal(b"ab", b"abc"));
+    }
+
+    #[test]
+    fn a_wiped_secret_is_zero() {
+        let mut secret = counting();
+        secret.zeroize();
+        assert_eq!(secret.0, [0; 32]);
+    }
+
+    #[test]
+    #[should_panic(expected = "255 hashes")]
+    fn hkdf_has_an_end() {
+        hkdf_sha256(b"", b"", &[], &mut [0; 255 * 32 + 1]);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn steps_add_up(secret: [u8; 32], a in 0u64..6, b in 0u64..6) {
+            let secret = TrafficSecret(secret);
+            prop_assert!(secret.advance(a).advance(b).same(&secret.advance(a + b)));
+            prop_assert!(secret.advance(1).same(&secret.next()));
+            prop_assert!(!secret.advance(a).same(&secret.advance(a + 1)));
+        }
+
+        #[test]
+        fn different_secrets_have_different_ids(a: [u8; 32], b: [u8; 32]) {
+            prop_assume!(a != b);
+            prop_assert_ne!(TrafficSecret(a).key_id(), TrafficSecret(b).key_id());
+        }
+    }
+}

@@ -58,3 +58,25 @@ impl Layers for NonInvolutive {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance;
+
+    #[test]
+    fn conforms() {
+        conformance::suite::<TestSuite>();
+    }
+
+    #[test]
+    fn has_directions_and_an_order() {
+        conformance::non_involutive_layers::<NonInvolutive>();
+    }
+
+    #[test]
+    #[should_panic(expected = "peel is CTR")]
+    fn is_not_ctr() {
+        conformance::ctr_layers::<NonInvolutive>();
+    }
+}
