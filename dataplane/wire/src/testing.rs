@@ -4,10 +4,8 @@ use crate::control::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-prop_compose! {
-    fn secret<const N: usize>()(bytes in vec(any::<u8>(), N)) -> Secret<N> {
-        Secret(bytes.try_into().expect("N bytes"))
-    }
+fn secret<const N: usize>() -> impl Strategy<Value = Secret<N>> {
+    vec(any::<u8>(), N).prop_map(|bytes| Secret(bytes.try_into().expect("N bytes")))
 }
 
 prop_compose! {

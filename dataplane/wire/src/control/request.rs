@@ -1,8 +1,11 @@
 //! What control asks of the data plane.
 
-use super::codec::{DecodeError, Full, Reader, Writer, check};
+mod fields;
+
+use super::codec::{DecodeError, Full, Reader, Writer};
 use super::kind;
 use super::types::{Address, BootId, List, Owner, Secret};
+use fields::take_id;
 
 /// Ids of links, circuits and ends are below this, 2^31.
 pub const ID_LIMIT: u32 = 1 << 31;
@@ -18,6 +21,9 @@ pub const RATCHET_BITS_MIN: u8 = 4;
 pub const RATCHET_BITS_MAX: u8 = 34;
 /// The most layers of a client's end: hops of its half of a call.
 pub const LAYERS_MAX: usize = 4;
+
+/// No encoded request is longer, in bytes: room for one, frame included.
+pub const REQUEST_MAX: usize = 512;
 
 /// The layers of a client's end, nearest hop first.
 pub type Layers = List<EndLayer, LAYERS_MAX>;
@@ -269,7 +275,7 @@ impl Request {
     ///
     /// # Errors
     ///
-    /// [`Full`] when `out` is too short.
+    /// [`Full`] when `out` is too short; [`REQUEST_MAX`] bytes are enough.
     pub fn encode(&self, request_id: u32, out: &mut [u8]) -> Result<usize, Full> {
         let writer = &mut Writer::frame(out, self.kind(), request_id)?;
         match self {
@@ -340,269 +346,5 @@ impl Request {
         };
         reader.end()?;
         Ok((request_id, request))
-    }
-}
-
-fn take_id(reader: &mut Reader<'_>, name: &'static str) -> Result<u32, DecodeError> {
-    let id = reader.u32()?;
-    check(id < ID_LIMIT, name, "below 2^31")?;
-    Ok(id)
-}
-
-impl ClassKind {
-    const ALL: [ClassKind; 4] = [
-        ClassKind::Client,
-        ClassKind::Superpeer,
-        ClassKind::Zone,
-        ClassKind::Pair,
-    ];
-
-    fn take(reader: &mut Reader<'_>) -> Result<ClassKind, DecodeError> {
-        let byte = reader.u8()?;
-        let known = ClassKind::ALL.into_iter().find(|kind| *kind as u8 == byte);
-        known.ok_or(DecodeError::Field {
-            name: "kind",
-            allowed: "0 (client) to 3 (pair)",
-        })
-    }
-}
-
-impl Peer {
-    fn take(reader: &mut Reader<'_>) -> Result<Peer, DecodeError> {
-        match reader.u8()? {
-            0 => Ok(Peer::Drover),
-            1 => Ok(Peer::Foreign),
-            _ => Err(DecodeError::Field {
-                name: "peer",
-                allowed: "0 (drover) or 1 (foreign)",
-            }),
-        }
-    }
-}
-
-impl PutClass {
-    fn put(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
-        self.boot.put(writer)?;
-        writer.u16(self.class)?;
-        writer.u8(self.kind as u8)?;
-        writer.u64(self.round_ns)?;
-        writer.u32(self.slots)?;
-        writer.u32(self.slots_max)?;
-        writer.u64(self.at_ns)
-    }
-
-    fn take(r: &mut Reader<'_>) -> Result<PutClass, DecodeError> {
-        let put = PutClass {
-            boot: BootId::take(r)?,
-            class: r.u16()?,
-            kind: ClassKind::take(r)?,
-            round_ns: r.u64()?,
-            slots: r.u32()?,
-            slots_max: r.u32()?,
-            at_ns: r.u64()?,
-        };
-        let round = ROUND_NS_MIN..=ROUND_NS_MAX;
-        check(
-            round.contains(&put.round_ns),
-            "round_ns",
-            "1000000 to 10000000000 (1 ms to 10 s)",
-        )?;
-        check(put.slots_max <= SLOTS_MAX, "slots_max", "1 to 1048576")?;
-        check(
-            (1..=put.slots_max).contains(&put.slots),
-            "slots",
-            "1 to slots_max",
-        )?;
-        Ok(put)
-    }
-}
-
-impl Direction {
-    fn put(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
-        self.secret.put(writer)?;
-        writer.u64(self.first)
-    }
-    fn take(r: &mut Reader<'_>) -> Result<Direction, DecodeError> {
-        Ok(Direction {
-            secret: Secret::take(r)?,
-            first: r.u64()?,
-        })
-    }
-}
-
-impl PutLink {
-    fn put(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
-        self.boot.put(writer)?;
-        writer.u32(self.link)?;
-        writer.u32(self.generation)?;
-        writer.u16(self.local_port)?;
-        self.remote.put(writer)?;
-        writer.u16(self.class)?;
-        writer.u8(self.peer as u8)?;
-        writer.u8(self.ratchet_bits)?;
-        self.send.put(writer)?;
-        self.receive.put(writer)?;
-        self.owner.put(writer)
-    }
-
-    fn take(r: &mut Reader<'_>) -> Result<PutLink, DecodeError> {
-        let put = PutLink {
-            boot: BootId::take(r)?,
-            link: take_id(r, "link")?,
-            generation: r.u32()?,
-            local_port: r.u16()?,
-            remote: Address::take(r)?,
-            class: r.u16()?,
-            peer: Peer::take(r)?,
-            ratchet_bits: r.u8()?,
-            send: Direction::take(r)?,
-            receive: Direction::take(r)?,
-            owner: Owner::take(r)?,
-        };
-        check(put.remote.port != 0, "remote.port", "not 0")?;
-        check(
-            !put.remote.is_unspecified(),
-            "remote.ip",
-            "neither :: nor 0.0.0.0",
-        )?;
-        let bits = RATCHET_BITS_MIN..=RATCHET_BITS_MAX;
-        check(bits.contains(&put.ratchet_bits), "ratchet_bits", "4 to 34")?;
-        Ok(put)
-    }
-}
-
-impl LinkEnd {
-    fn put(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
-        writer.u32(self.link)?;
-        writer.u32(self.id)
-    }
-    fn take(
-        r: &mut Reader<'_>,
-        link: &'static str,
-        id: &'static str,
-    ) -> Result<LinkEnd, DecodeError> {
-        let end = LinkEnd {
-            link: take_id(r, link)?,
-            id: r.u32()?,
-        };
-        check(end.id != 0, id, "not 0")?;
-        Ok(end)
-    }
-}
-
-impl Leg {
-    fn put(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
-        self.key.put(writer)?;
-        writer.u64(self.first)?;
-        writer.u64(self.offset)?;
-        writer.bool(self.admitted)
-    }
-    fn take(r: &mut Reader<'_>, admitted: &'static str) -> Result<Leg, DecodeError> {
-        Ok(Leg {
-            key: Secret::take(r)?,
-            first: r.u64()?,
-            offset: r.u64()?,
-            admitted: r.bool(admitted)?,
-        })
-    }
-}
-
-impl PutCircuit {
-    fn put(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
-        self.boot.put(writer)?;
-        writer.u32(self.circuit)?;
-        writer.u32(self.generation)?;
-        self.near.put(writer)?;
-        writer.bool(self.far.is_some())?;
-        if let Some(far) = &self.far {
-            far.put(writer)?;
-        }
-        self.forward.put(writer)?;
-        self.backward.put(writer)?;
-        self.owner.put(writer)
-    }
-
-    fn take(r: &mut Reader<'_>) -> Result<PutCircuit, DecodeError> {
-        let (boot, circuit, generation) = (BootId::take(r)?, take_id(r, "circuit")?, r.u32()?);
-        let near = LinkEnd::take(r, "near.link", "near.id")?;
-        let far = match r.bool("far")? {
-            true => Some(LinkEnd::take(r, "far.link", "far.id")?),
-            false => None,
-        };
-        check(far != Some(near), "far", "another link or id than near")?;
-        let forward = Leg::take(r, "forward.admitted")?;
-        let backward = Leg::take(r, "backward.admitted")?;
-        Ok(PutCircuit {
-            boot,
-            circuit,
-            generation,
-            near,
-            far,
-            forward,
-            backward,
-            owner: Owner::take(r)?,
-        })
-    }
-}
-
-impl EndLayer {
-    fn put(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
-        self.forward.put(writer)?;
-        writer.u64(self.forward_offset)?;
-        self.backward.put(writer)?;
-        writer.u64(self.backward_offset)
-    }
-    fn take(r: &mut Reader<'_>) -> Result<EndLayer, DecodeError> {
-        Ok(EndLayer {
-            forward: Secret::take(r)?,
-            forward_offset: r.u64()?,
-            backward: Secret::take(r)?,
-            backward_offset: r.u64()?,
-        })
-    }
-}
-
-impl EndSecret {
-    fn put(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
-        self.key.put(writer)?;
-        self.iv.put(writer)
-    }
-    fn take(r: &mut Reader<'_>) -> Result<EndSecret, DecodeError> {
-        Ok(EndSecret {
-            key: Secret::take(r)?,
-            iv: Secret::take(r)?,
-        })
-    }
-}
-
-impl PutEnd {
-    fn put(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
-        self.boot.put(writer)?;
-        writer.u32(self.end)?;
-        writer.u32(self.generation)?;
-        self.at.put(writer)?;
-        writer.u64(self.send_first)?;
-        writer.u64(self.receive_first)?;
-        self.layers.put(writer, EndLayer::put)?;
-        self.seal.put(writer)?;
-        self.open.put(writer)
-    }
-
-    fn take(r: &mut Reader<'_>) -> Result<PutEnd, DecodeError> {
-        let too_many = DecodeError::Field {
-            name: "layers",
-            allowed: "at most 4",
-        };
-        Ok(PutEnd {
-            boot: BootId::take(r)?,
-            end: take_id(r, "end")?,
-            generation: r.u32()?,
-            at: LinkEnd::take(r, "at.link", "at.id")?,
-            send_first: r.u64()?,
-            receive_first: r.u64()?,
-            layers: Layers::take(r, too_many, EndLayer::take)?,
-            seal: EndSecret::take(r)?,
-            open: EndSecret::take(r)?,
-        })
     }
 }

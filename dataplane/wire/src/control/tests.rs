@@ -1,5 +1,7 @@
 //! Tests of messages: known answers, limits, and properties over arbitrary messages.
 
+mod ranges;
+
 use super::*;
 use crate::testing::{any_reply, any_request, same};
 use core::net::SocketAddr;
@@ -18,15 +20,6 @@ fn reply_bytes(reply: &Reply<'_>, id: u32) -> Vec<u8> {
     let len = reply.encode(id, &mut out).expect("fits");
     out.truncate(len);
     out
-}
-
-/// What refuses `request` after a trip over the wire: the field's name.
-fn refused(request: &Request) -> Option<&'static str> {
-    match Request::decode(&bytes_of(request, 1)) {
-        Ok(_) => None,
-        Err(DecodeError::Field { name, .. }) => Some(name),
-        Err(other) => panic!("{other}"),
-    }
 }
 
 const BOOT: BootId = BootId([0xb0; 16]);
@@ -368,186 +361,6 @@ fn request_ids_of_any_bytes() {
 }
 
 #[test]
-fn classes_have_ranges() {
-    let with = |round_ns, slots, slots_max| {
-        refused(&Request::PutClass(PutClass {
-            round_ns,
-            slots,
-            slots_max,
-            ..class()
-        }))
-    };
-    assert_eq!(with(ROUND_NS_MIN, 1, 1), None);
-    assert_eq!(with(ROUND_NS_MAX, SLOTS_MAX, SLOTS_MAX), None);
-    assert_eq!(with(ROUND_NS_MIN - 1, 1, 1), Some("round_ns"));
-    assert_eq!(with(ROUND_NS_MAX + 1, 1, 1), Some("round_ns"));
-    assert_eq!(with(ROUND_NS_MIN, 0, 1), Some("slots"));
-    assert_eq!(with(ROUND_NS_MIN, 2, 1), Some("slots"));
-    assert_eq!(with(ROUND_NS_MIN, 0, 0), Some("slots"));
-    assert_eq!(with(ROUND_NS_MIN, 1, SLOTS_MAX + 1), Some("slots_max"));
-}
-
-#[test]
-fn links_have_ranges() {
-    let with = |change: fn(&mut PutLink)| {
-        let mut put = link();
-        change(&mut put);
-        refused(&Request::PutLink(put))
-    };
-    assert_eq!(with(|_| {}), None);
-    assert_eq!(with(|put| put.link = ID_LIMIT - 1), None);
-    assert_eq!(with(|put| put.link = ID_LIMIT), Some("link"));
-    assert_eq!(with(|put| put.remote.port = 0), Some("remote.port"));
-    assert_eq!(with(|put| put.remote.ip = [0; 16]), Some("remote.ip"));
-    assert_eq!(
-        with(|put| put.remote.ip[12..].fill(0)),
-        Some("remote.ip"),
-        "v4-mapped 0.0.0.0"
-    );
-    assert_eq!(with(|put| put.ratchet_bits = RATCHET_BITS_MIN), None);
-    assert_eq!(with(|put| put.ratchet_bits = RATCHET_BITS_MAX), None);
-    assert_eq!(
-        with(|put| put.ratchet_bits = RATCHET_BITS_MIN - 1),
-        Some("ratchet_bits")
-    );
-    assert_eq!(
-        with(|put| put.ratchet_bits = RATCHET_BITS_MAX + 1),
-        Some("ratchet_bits")
-    );
-    for request in [
-        Request::SwitchLink {
-            boot: BOOT,
-            link: ID_LIMIT,
-            generation: 0,
-        },
-        Request::RemoveLink {
-            boot: BOOT,
-            link: ID_LIMIT,
-        },
-    ] {
-        assert_eq!(refused(&request), Some("link"));
-    }
-    assert_eq!(
-        refused(&Request::QueryLinks { from: ID_LIMIT }),
-        Some("from")
-    );
-}
-
-#[test]
-fn circuits_have_ranges() {
-    let with = |change: fn(&mut PutCircuit)| {
-        let mut put = circuit();
-        change(&mut put);
-        refused(&Request::PutCircuit(put))
-    };
-    assert_eq!(with(|put| put.far = None), None);
-    assert_eq!(
-        with(|put| put.near.id = u32::MAX),
-        None,
-        "ids on a link have 32 bits"
-    );
-    assert_eq!(with(|put| put.circuit = ID_LIMIT), Some("circuit"));
-    assert_eq!(with(|put| put.near.link = ID_LIMIT), Some("near.link"));
-    assert_eq!(with(|put| put.near.id = 0), Some("near.id"));
-    assert_eq!(
-        with(|put| put.far = Some(LinkEnd {
-            link: ID_LIMIT,
-            id: 1
-        })),
-        Some("far.link")
-    );
-    assert_eq!(
-        with(|put| put.far = Some(LinkEnd { link: 1, id: 0 })),
-        Some("far.id")
-    );
-    assert_eq!(with(|put| put.far = Some(put.near)), Some("far"));
-    assert_eq!(
-        with(|put| put.far = Some(LinkEnd { id: 9, ..put.near })),
-        None,
-        "back over the same link"
-    );
-    let remove = Request::RemoveCircuit {
-        boot: BOOT,
-        circuit: ID_LIMIT,
-    };
-    assert_eq!(refused(&remove), Some("circuit"));
-}
-
-#[test]
-fn ends_have_ranges() {
-    let with = |change: fn(&mut PutEnd)| {
-        let mut put = end();
-        change(&mut put);
-        refused(&Request::PutEnd(put))
-    };
-    assert_eq!(with(|put| put.layers = Layers::new()), None);
-    assert_eq!(with(|put| put.end = ID_LIMIT), Some("end"));
-    assert_eq!(with(|put| put.at.link = ID_LIMIT), Some("at.link"));
-    assert_eq!(with(|put| put.at.id = 0), Some("at.id"));
-    assert_eq!(
-        refused(&Request::RemoveEnd {
-            boot: BOOT,
-            end: ID_LIMIT
-        }),
-        Some("end")
-    );
-}
-
-/// Values that no `Request` or `Reply` can hold: bytes of good messages, changed.
-#[test]
-fn odd_bytes_are_named() {
-    let field = |mut bytes: Vec<u8>, at: usize, byte: u8| {
-        bytes[at] = byte;
-        let request = Request::decode(&bytes).err();
-        match request
-            .filter(|error| !matches!(error, DecodeError::Kind(_)))
-            .or(Reply::decode(&bytes).err())
-        {
-            Some(DecodeError::Field { name, .. }) => name,
-            other => panic!("{other:?}"),
-        }
-    };
-    let class = bytes_of(&Request::PutClass(class()), 1);
-    assert_eq!(field(class, 26, 4), "kind");
-    let link = bytes_of(&Request::PutLink(link()), 1);
-    assert_eq!(field(link.clone(), 54, 2), "peer");
-    assert_eq!(field(link, 136, 65), "owner");
-    let circuit = bytes_of(&Request::PutCircuit(circuit()), 1);
-    assert_eq!(field(circuit.clone(), 40, 2), "far");
-    assert_eq!(field(circuit.clone(), 81, 2), "forward.admitted");
-    assert_eq!(field(circuit, 114, 0xff), "backward.admitted");
-    let end = bytes_of(&Request::PutEnd(end()), 1);
-    assert_eq!(field(end, 56, 5), "layers");
-
-    let refused = reply_bytes(
-        &Reply::Refused {
-            code: Refusal::Busy,
-            text: "x",
-        },
-        1,
-    );
-    for code in [0, 10, 255] {
-        assert_eq!(field(refused.clone(), 9, code), "code");
-    }
-    assert_eq!(field(refused.clone(), 8, 1), "code");
-    assert_eq!(field(refused.clone(), 10, 3), "text", "too long");
-    assert_eq!(field(refused, 12, 0xff), "text", "not UTF-8");
-    let welcome = Welcome {
-        boot: BOOT,
-        cell: 256,
-        now_ns: 3,
-        lab: true,
-        ends: true,
-        workers: Workers::new(),
-    };
-    let welcome = reply_bytes(&Reply::Welcome(welcome), 1);
-    assert_eq!(field(welcome.clone(), 24, 3), "cell");
-    assert_eq!(field(welcome.clone(), 34, 2), "lab");
-    assert_eq!(field(welcome.clone(), 35, 2), "ends");
-    assert_eq!(field(welcome, 36, 65), "workers");
-}
-
-#[test]
 fn errors_read_well() {
     let error = |error: DecodeError| error.to_string();
     assert_eq!(
@@ -606,6 +419,20 @@ fn a_long_text_is_cut_at_a_character() {
         };
         assert_eq!(Reply::decode(&bytes), Ok((1, expected)));
     }
+}
+
+#[test]
+fn the_longest_request_fits_its_limit() {
+    let layers = Layers::from_slice(&vec![EndLayer::default(); LAYERS_MAX]).expect("fits");
+    let end = Request::PutEnd(PutEnd { layers, ..end() });
+    let owner = Owner::new(&[0; OWNER_MAX]).expect("fits");
+    let link = Request::PutLink(PutLink { owner, ..link() });
+    let circuit = Request::PutCircuit(PutCircuit { owner, ..circuit() });
+    let longest = [end, link, circuit].map(|request| bytes_of(&request, 1).len());
+    assert!(
+        longest.into_iter().all(|len| len <= REQUEST_MAX),
+        "{longest:?}"
+    );
 }
 
 #[test]

@@ -221,7 +221,8 @@ proptest! {
             prop_assert_eq!(&record.sample()[..], &record.body[..16]);
             let mask = [record.header[1], record.header[2]];
             prop_assert_eq!(record.number(mask), 0);
-            prop_assert_eq!(Aad::new(record.header, record.number([0, 0])).as_bytes(), record.header);
+            let aad = Aad::new(record.header, record.number([0, 0]));
+            prop_assert_eq!(aad.as_bytes(), record.header);
         }
     }
 
