@@ -1,1 +1,25 @@
-//! (in progress)
+//! The data plane: poll-mode workers that open, peel, mix and re-seal cells and refill chaff at constant rate.
+//!
+//! No public-key cryptography, no DNS, no disk. One thread of service programs the workers' tables from messages of
+//! the control daemon (`docs/architecture.md`). Start with [`worker::Worker::turn`]: it is the life of a cell.
+#![forbid(unsafe_code)]
+
+pub mod circuit;
+pub mod class;
+pub mod command;
+pub mod counters;
+pub mod drops;
+pub mod handoff;
+#[cfg(feature = "lab")]
+pub mod lab;
+pub mod limits;
+pub mod link;
+pub mod owners;
+pub mod pool;
+pub mod slab;
+pub mod stages;
+pub mod state;
+pub mod table;
+pub mod terminal;
+pub mod window;
+pub mod worker;

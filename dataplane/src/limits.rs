@@ -1,0 +1,51 @@
+//! Every limit of a data plane, with its reason. What is configurable has its ceiling here.
+
+/// Workers of one process.
+pub const WORKERS_MAX: usize = drover_wire::control::WORKERS_MAX;
+/// Link classes of one process: a worker scans them for the earliest departure, so they are few.
+pub const CLASSES_MAX: usize = 16;
+/// Links of one worker.
+pub const LINKS_MAX: usize = 1 << 17;
+/// Circuits of one worker.
+pub const CIRCUITS_MAX: usize = 1 << 20;
+/// Cells of one worker's pool.
+pub const POOL_MAX: usize = 1 << 22;
+/// Cells that one circuit may have waiting for one link: the one that is due, one that came early after a late one,
+/// and one for jitter around the slot itself.
+pub const WAITING_PER_CIRCUIT: usize = 3;
+/// Best-effort cells that may wait on one link.
+pub const BEST_EFFORT_PER_LINK: usize = 64;
+/// Records that a link's replay window remembers (RFC 9147, 4.5.1; `docs/wire.md`).
+pub const RECORD_WINDOW: u64 = 1024;
+/// Cells that a circuit's replay window remembers.
+pub const CELL_WINDOW: u64 = 128;
+/// A circuit's counter may jump this far at once, and 2 · rate · time elapsed beyond (`docs/wire.md`).
+pub const COUNTER_JUMP: u64 = 64;
+/// Second openings (other generation, one wrap away) that one turn may try: a forged record must not buy work.
+pub const TRIALS_PER_TURN: u32 = 16;
+/// Bursts taken from the port in one turn.
+pub const BURSTS_PER_TURN: usize = 16;
+/// Cells taken from each hand-off ring in one turn.
+pub const HANDED_PER_TURN: usize = 256;
+/// Commands taken from the service thread in one turn.
+pub const COMMANDS_PER_TURN: usize = 4;
+/// Slots sealed in one turn: bounds a turn that follows a stall.
+pub const SLOTS_PER_TURN: usize = 4096;
+/// Cells of a hand-off ring between two workers.
+pub const HANDOFF_RING: usize = 1024;
+/// Commands and events of the rings between the service thread and a worker.
+pub const COMMAND_RING: usize = 1024;
+/// How long read keys of an older generation stay once the newer one has opened a record, ns: horizon, path delay
+/// and a margin.
+pub const OLD_KEYS_NS: u64 = 5_000_000_000;
+/// Shortest and longest time between two draws of a circuit's slot, in rounds.
+pub const REDRAW_ROUNDS: std::ops::Range<u64> = 1500..4500;
+/// Horizon under the `spin` policy, ns.
+pub const SPIN_HORIZON_NS: u64 = 500_000;
+/// Ticks of the horizon under the `tick` policy.
+pub const TICK_HORIZON: u64 = 2;
+
+const _: () = assert!(WAITING_PER_CIRCUIT < u8::MAX as usize);
+const _: () = assert!(RECORD_WINDOW.is_multiple_of(64) && CELL_WINDOW == 128);
+const _: () = assert!(BEST_EFFORT_PER_LINK <= drover_crypto::BATCH);
+const _: () = assert!(drover_crypto::BATCH == drover_nic::BURST);

@@ -1,0 +1,178 @@
+//! One link's state: what opens the peer's records and what seals ours.
+
+use crate::owners::Owners;
+use crate::window::RecordWindow;
+use drover_nic::Endpoint;
+use drover_wire::control::Peer;
+
+/// No ratchet step is in this place.
+pub const NO_STEP: u64 = u64::MAX;
+/// End of a list of waiting cells.
+pub const NIL: u32 = u32::MAX;
+
+/// Keys of two ratchet steps of one generation and direction: step s is in place s mod 2 (`docs/wire.md`, W-KEY).
+#[derive(Clone, Copy, Debug)]
+pub struct Steps {
+    /// Indices of the record keys.
+    pub keys: [u32; 2],
+    /// The steps they belong to.
+    pub steps: [u64; 2],
+    /// The last step asked for.
+    pub asked: u64,
+    /// A step covers 2^this records.
+    pub ratchet_bits: u8,
+}
+
+impl Steps {
+    /// The step that covers record `number`.
+    pub fn step_of(&self, number: u64) -> u64 {
+        number >> self.ratchet_bits
+    }
+
+    /// The key for record `number`, when its step is here.
+    pub fn key_for(&self, number: u64) -> Option<u32> {
+        let step = self.step_of(number);
+        let place = (step & 1) as usize;
+        (self.steps[place] == step).then_some(self.keys[place])
+    }
+
+    /// The step after `number`'s, when it is neither here nor asked for.
+    pub fn next_missing(&self, number: u64) -> Option<u64> {
+        let next = self.step_of(number) + 1;
+        (self.steps[(next & 1) as usize] != next && self.asked != next).then_some(next)
+    }
+}
+
+/// One generation of the peer's keys and their replay window.
+#[derive(Clone, Debug)]
+pub struct ReadKeys {
+    /// The generation.
+    pub generation: u32,
+    /// Index of the mask key.
+    pub mask: u32,
+    /// Record keys.
+    pub steps: Steps,
+    /// Numbers seen.
+    pub window: RecordWindow,
+    /// When the highest number came, monotonic ns; 0 before the first.
+    pub last_at: u64,
+}
+
+impl ReadKeys {
+    /// The number to expect at `now` from a peer of `slots` slots in `round_ns` (W-NUM): a drover peer's numbers go on
+    /// one a slot through an outage.
+    pub fn expected(&self, peer: Peer, now: u64, round_ns: u64, slots: u32) -> u64 {
+        let elapsed = match peer {
+            Peer::Drover if self.last_at != 0 => now.saturating_sub(self.last_at),
+            _ => 0,
+        };
+        let records = u128::from(elapsed) * u128::from(slots) / u128::from(round_ns);
+        drover_wire::record::expected(self.window.next(), records as u64)
+    }
+}
+
+/// The receiving half.
+#[repr(align(64))]
+pub struct LinkRx {
+    /// The generation tried first, and the other: older, or installed and not yet used.
+    pub keys: [Option<ReadKeys>; 2],
+    /// Which of the two is tried first.
+    pub active: u8,
+    /// The class, for the rate.
+    pub class: u8,
+    /// Whose number rules hold.
+    pub peer: Peer,
+    /// When the keys that are not tried first go; `u64::MAX` while they wait for their first record.
+    pub retire_at: u64,
+}
+
+impl LinkRx {
+    /// The keys tried first.
+    pub fn active(&self) -> Option<&ReadKeys> {
+        self.keys[usize::from(self.active)].as_ref()
+    }
+}
+
+/// One generation of our keys.
+#[derive(Clone, Copy, Debug)]
+pub struct WriteKeys {
+    /// The generation.
+    pub generation: u32,
+    /// Index of the mask key.
+    pub mask: u32,
+    /// Record keys.
+    pub steps: Steps,
+    /// Record number of slot n: n + this, wrapping. Set when sending begins.
+    pub base: u64,
+    /// The first record number.
+    pub first: u64,
+}
+
+/// The sending half.
+#[repr(align(64))]
+pub struct LinkTx {
+    /// Where records go.
+    pub remote: Endpoint,
+    /// The link's class.
+    pub class: u8,
+    /// What seals.
+    pub keys: WriteKeys,
+    /// What will seal after the switch.
+    pub staged: Option<WriteKeys>,
+    /// Who owns which slot.
+    pub owners: Owners,
+    /// Best-effort cells: those of this mixing interval, and those that may leave.
+    pub arriving: List,
+    /// Cells mixed and ready for free slots.
+    pub ready: List,
+    /// The link's id in control messages.
+    pub id: u32,
+    /// In use.
+    pub live: bool,
+    /// Waiting in the worker's list of links with arriving cells.
+    pub dirty: bool,
+    /// Its counts.
+    #[cfg(feature = "lab")]
+    pub lab: crate::counters::LinkCounters,
+}
+
+/// A list of waiting cells, chained through the worker's `next` array.
+#[derive(Clone, Copy, Debug)]
+pub struct List {
+    /// Oldest cell.
+    pub head: u32,
+    /// Newest cell.
+    pub tail: u32,
+    /// How many.
+    pub len: u32,
+}
+
+impl List {
+    /// No cell.
+    pub const EMPTY: List = List { head: NIL, tail: NIL, len: 0 };
+
+    /// Appends a cell.
+    pub fn push(&mut self, next: &mut [u32], cell: u32) {
+        next[cell as usize] = NIL;
+        match self.tail {
+            NIL => self.head = cell,
+            tail => next[tail as usize] = cell,
+        }
+        self.tail = cell;
+        self.len += 1;
+    }
+
+    /// Takes the oldest cell.
+    pub fn pop(&mut self, next: &[u32]) -> Option<u32> {
+        let cell = self.head;
+        if cell == NIL {
+            return None;
+        }
+        self.head = next[cell as usize];
+        if self.head == NIL {
+            self.tail = NIL;
+        }
+        self.len -= 1;
+        Some(cell)
+    }
+}

@@ -1,0 +1,15 @@
+//! The stages of a turn: pure functions over a burst and a worker's state (`docs/architecture.md`).
+//!
+//! ```text
+//! transmit   what was sealed for this instant leaves, or is discarded as too late
+//! receive    frames → records → opened cells
+//! relay      opened cells → peeled or layered cells → a queue, another worker, or the terminal
+//! mix        best-effort cells of an interval, permuted
+//! seal       which slots are due within the horizon; a waiting cell or chaff; sealed into transmit frames
+//! ```
+
+pub mod mix;
+pub mod receive;
+pub mod relay;
+pub mod seal;
+pub mod transmit;

@@ -1,0 +1,265 @@
+//! Receive: frames to records, records to opened cells.
+//!
+//! Two passes over a burst: parse and collect, one batch call, then walk the failures. Frames never outlive this
+//! stage: records are opened out of place, from frames into the cell pool.
+
+use crate::drops::DropReason;
+use crate::limits::{OLD_KEYS_NS, RECORD_WINDOW};
+use crate::link::ReadKeys;
+use crate::state::{State, Want};
+use crate::{command::Direction, limits};
+use arrayvec::ArrayVec;
+use drover_crypto::{BATCH, MaskJob, OpenJob, Records, Suite, prefetch};
+use drover_nic::{RxBurst, RxFrame};
+use drover_wire::record::{self, Aad, Kind, Record, RecordError};
+
+/// A cell that opened, and the link that it came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Its place in the pool.
+    pub cell: u32,
+    /// The link's index.
+    pub link: u32,
+}
+
+/// Cells of one burst.
+pub type OpenedBurst = ArrayVec<Opened, BATCH>;
+
+/// A parsed record: its link, and which of the link's two sets of keys is tried.
+struct Parsed<'f> {
+    link: u32,
+    set: u8,
+    record: Record<'f>,
+    number: u64,
+}
+
+/// Why a record cannot be opened with a set of keys, before any tag is computed.
+type Verdict<T> = Result<T, DropReason>;
+
+impl<C: Suite, const S: usize> State<C, S> {
+    /// Opens a burst. Everything that does not open is counted.
+    pub fn receive(&mut self, burst: &RxBurst<'_>) -> OpenedBurst {
+        self.counters.received += burst.len() as u64;
+        let mut parsed: ArrayVec<Parsed<'_>, BATCH> = ArrayVec::new();
+        for frame in burst {
+            match self.parse(frame) {
+                Ok(p) => parsed.push(p),
+                Err(reason) => self.counters.drop(reason),
+            }
+        }
+        self.open_batch(parsed)
+    }
+
+    fn parse<'f>(&self, frame: &RxFrame<'f>) -> Verdict<Parsed<'f>> {
+        match record::classify(frame.data) {
+            Kind::Ciphertext => {}
+            Kind::Plaintext => return Err(DropReason::Plaintext),
+            Kind::Unknown => return Err(DropReason::NotARecord),
+        }
+        let record = record::parse(frame.data, S).map_err(|e| match e {
+            RecordError::Header => DropReason::BadRecord,
+            RecordError::Short | RecordError::Length => DropReason::RecordLength,
+        })?;
+        let link = self.endpoints.get(&frame.from).ok_or(DropReason::UnknownLink)?;
+        let rx = &self.rx[link as usize];
+        prefetch::prefetch(rx);
+        Ok(Parsed { link, set: rx.active, record, number: 0 })
+    }
+
+    fn open_batch(&mut self, mut parsed: ArrayVec<Parsed<'_>, BATCH>) -> OpenedBurst {
+        let mut masks: ArrayVec<MaskJob, BATCH> = ArrayVec::new();
+        parsed.retain(|p| match &self.rx[p.link as usize].keys[usize::from(p.set)] {
+            Some(keys) => {
+                masks.push(MaskJob { key: keys.mask, sample: *p.record.sample(), mask: [0; 2] });
+                true
+            }
+            None => {
+                self.counters.drop(DropReason::UnknownLink);
+                false
+            }
+        });
+        C::Records::masks(self.mask_keys.items(), &mut masks);
+
+        let mut opened = OpenedBurst::new();
+        let mut jobs: ArrayVec<OpenJob<'_>, BATCH> = ArrayVec::new();
+        let mut of_job: ArrayVec<Parsed<'_>, BATCH> = ArrayVec::new();
+        for (mut p, mask) in parsed.into_iter().zip(&masks) {
+            let low = p.record.number(mask.mask);
+            p.number = record::reconstruct(low, self.expected(p.link, p.set));
+            let Some(cell) = self.pool.take() else {
+                self.counters.drop(DropReason::PoolFull);
+                continue;
+            };
+            match self.admit_record(p.link, p.set, p.number) {
+                Ok(key) => {
+                    let aad = Aad::new(p.record.header, low);
+                    jobs.push(OpenJob { key, cell, number: p.number, aad, body: p.record.body, ok: false });
+                    of_job.push(p);
+                }
+                // The number may be wrong because the mask was another generation's.
+                Err(reason) => self.finish(&p, cell, Err(reason), &mut opened),
+            }
+        }
+        C::Records::open(self.record_keys.items(), &mut self.pool.cells, &mut jobs);
+        for (job, p) in jobs.iter().zip(&of_job) {
+            let verdict = if job.ok { self.commit(p.link, p.set, p.number) } else { Err(DropReason::RecordTag) };
+            self.finish(p, job.cell, verdict, &mut opened);
+        }
+        opened
+    }
+
+    /// Walks one record's outcome: what failed gets a second opening, what is then still closed is dropped.
+    fn finish(&mut self, p: &Parsed<'_>, cell: u32, verdict: Verdict<()>, opened: &mut OpenedBurst) {
+        match verdict.or_else(|reason| self.second_opening(p, cell, reason)) {
+            Ok(()) => opened.push(Opened { cell, link: p.link }),
+            Err(reason) => self.drop_cell(cell, reason),
+        }
+    }
+
+    fn keys(&self, link: u32, set: u8) -> Option<&ReadKeys> {
+        self.rx[link as usize].keys[usize::from(set)].as_ref()
+    }
+
+    /// The number to expect (`docs/wire.md`, W-NUM).
+    fn expected(&self, link: u32, set: u8) -> u64 {
+        let rx = &self.rx[link as usize];
+        let rate = self.classes[usize::from(rx.class)].rate();
+        self.keys(link, set).map_or(0, |k| k.expected(rx.peer, self.now, rate.round_ns, rate.slots))
+    }
+
+    /// Checks the window and finds the key: what can be known before the tag.
+    fn admit_record(&mut self, link: u32, set: u8, number: u64) -> Verdict<u32> {
+        let keys = self.keys(link, set).ok_or(DropReason::UnknownLink)?;
+        if !keys.window.is_new(number) {
+            return Err(DropReason::RecordReplay);
+        }
+        match keys.steps.key_for(number) {
+            Some(key) => Ok(key),
+            None => {
+                self.want_expected(link, set);
+                Err(DropReason::RecordKey)
+            }
+        }
+    }
+
+    /// After an outage the peer may be steps ahead: ask for the step that time says, never for one that a record says.
+    fn want_expected(&mut self, link: u32, set: u8) {
+        let expected = self.expected(link, set);
+        let Some(keys) = self.keys(link, set) else { return };
+        let step = keys.steps.step_of(expected);
+        let newest = keys.steps.steps.iter().filter(|s| **s != crate::link::NO_STEP).max().copied().unwrap_or(0);
+        if step > newest && keys.steps.asked != step {
+            let want = Want { link, generation: keys.generation, direction: Direction::Receive, step };
+            if self.want(want)
+                && let Some(keys) = &mut self.rx[link as usize].keys[usize::from(set)]
+            {
+                keys.steps.asked = step;
+            }
+        }
+    }
+
+    /// The other generation, then one wrap away, within the turn's budget: a forged record must not buy work.
+    fn second_opening(&mut self, p: &Parsed<'_>, cell: u32, first: DropReason) -> Verdict<()> {
+        let other = 1 - p.set;
+        if let Some(keys) = self.keys(p.link, other) {
+            let mut mask = [MaskJob { key: keys.mask, sample: *p.record.sample(), mask: [0; 2] }];
+            C::Records::masks(self.mask_keys.items(), &mut mask);
+            let low = p.record.number(mask[0].mask);
+            let number = record::reconstruct(low, self.expected(p.link, other));
+            if self.try_open(p, other, number, low, cell)? {
+                return Ok(());
+            }
+        }
+        if first == DropReason::RecordTag && self.silent_for_long(p.link, p.set) {
+            for number in record::neighbours(p.number).into_iter().flatten() {
+                if self.try_open(p, p.set, number, number as u16, cell)? {
+                    return Ok(());
+                }
+            }
+        }
+        Err(first)
+    }
+
+    /// A wrap can only have been miscounted when a quarter of one may have gone by unseen.
+    fn silent_for_long(&self, link: u32, set: u8) -> bool {
+        self.keys(link, set).is_some_and(|k| self.expected(link, set).abs_diff(k.window.next()) > 1 << 14)
+    }
+
+    /// One opening on the budget. `Ok(false)`: it does not open so; an error when the budget is spent.
+    fn try_open(&mut self, p: &Parsed<'_>, set: u8, number: u64, low: u16, cell: u32) -> Verdict<bool> {
+        let Ok(key) = self.admit_record(p.link, set, number) else { return Ok(false) };
+        if self.trials == 0 {
+            return Err(DropReason::RecordTag);
+        }
+        self.trials -= 1;
+        self.counters.trials += 1;
+        let aad = Aad::new(p.record.header, low);
+        let mut job = [OpenJob { key, cell, number, aad, body: p.record.body, ok: false }];
+        C::Records::open(self.record_keys.items(), &mut self.pool.cells, &mut job);
+        Ok(job[0].ok && self.commit(p.link, set, number).is_ok())
+    }
+
+    /// Commits an opened record's number, and keeps the link's keys up to date.
+    fn commit(&mut self, link: u32, set: u8, number: u64) -> Verdict<()> {
+        let now = self.now;
+        let rx = &mut self.rx[link as usize];
+        let Some(keys) = &mut rx.keys[usize::from(set)] else { return Err(DropReason::UnknownLink) };
+        let highest = number >= keys.window.next();
+        // Also the second of two equal records in one burst stops here.
+        if !keys.window.commit(number) {
+            return Err(DropReason::RecordReplay);
+        }
+        #[cfg(feature = "lab")]
+        {
+            self.tx[link as usize].lab.received += 1;
+        }
+        if highest {
+            keys.last_at = now;
+        }
+        let newer = rx.keys[usize::from(1 - rx.active)].as_ref().is_some_and(|other| {
+            set != rx.active && rx.active().is_some_and(|active| other.generation > active.generation)
+        });
+        if newer {
+            rx.active = set;
+            rx.retire_at = now + OLD_KEYS_NS;
+        } else if now >= rx.retire_at {
+            self.retire(link);
+        }
+        if highest {
+            self.ratchet_reading(link, set, number);
+        }
+        Ok(())
+    }
+
+    /// Drops the older generation's keys.
+    pub(crate) fn retire(&mut self, link: u32) {
+        let rx = &mut self.rx[link as usize];
+        rx.retire_at = u64::MAX;
+        let other = usize::from(1 - rx.active);
+        if let Some(keys) = rx.keys[other].take() {
+            self.free_read_keys(&keys);
+        }
+    }
+
+    /// Asks for the next step's key once the window has left the step before, whose place it takes.
+    fn ratchet_reading(&mut self, link: u32, set: u8, number: u64) {
+        let Some(keys) = self.keys(link, set) else { return };
+        let span = 1u64 << keys.steps.ratchet_bits;
+        let into_step = number & (span - 1);
+        if into_step < RECORD_WINDOW.min(span / 2) {
+            return;
+        }
+        let Some(step) = keys.steps.next_missing(number) else { return };
+        let want = Want { link, generation: keys.generation, direction: Direction::Receive, step };
+        if self.want(want)
+            && let Some(keys) = &mut self.rx[link as usize].keys[usize::from(set)]
+        {
+            keys.steps.asked = step;
+        }
+    }
+
+    /// Refills the turn's budget of second openings.
+    pub fn refill_trials(&mut self) {
+        self.trials = limits::TRIALS_PER_TURN;
+    }
+}

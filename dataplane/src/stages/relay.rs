@@ -1,0 +1,212 @@
+//! Relay: an opened cell finds its circuit, loses or gains a layer, and goes to where it leaves.
+//!
+//! Chaff stops here. Header fields are written anew, never copied (I1).
+
+use crate::circuit::CounterVerdict;
+use crate::command::{LayerStep, Next};
+use crate::drops::DropReason;
+use crate::handoff::Handoff;
+use crate::state::State;
+use crate::stages::receive::{Opened, OpenedBurst};
+use crate::terminal::Terminal;
+use arrayvec::ArrayVec;
+use drover_crypto::{BATCH, LayerJob, Layers, Suite, prefetch};
+use drover_wire::cell::{Command, HEADER, Header, body_len};
+
+/// A cell on its way through: its ingress, and the counter that it came in with.
+#[derive(Clone, Copy)]
+struct Passing {
+    cell: u32,
+    ingress: u32,
+    counter: u64,
+}
+
+type PassingBurst = ArrayVec<Passing, BATCH>;
+
+impl<C: Suite, const S: usize> State<C, S> {
+    /// Relays a burst of opened cells.
+    pub fn relay<T: Terminal>(&mut self, opened: OpenedBurst, handoff: &mut Handoff<S>, terminal: &mut T) {
+        let mut found: ArrayVec<(Opened, u64, u32), BATCH> = ArrayVec::new();
+        for o in opened {
+            match self.find(o) {
+                Ok(None) => self.pool.give(o.cell),
+                Ok(Some((header, ingress))) => {
+                    prefetch::prefetch_slice_element(&self.ingress, ingress as usize);
+                    found.push((o, header.counter, ingress));
+                }
+                Err(reason) => self.drop_cell(o.cell, reason),
+            }
+        }
+        let (mut peel, mut add, mut end) = (PassingBurst::new(), PassingBurst::new(), PassingBurst::new());
+        for (o, counter, ingress) in found {
+            match self.accept(o, counter, ingress) {
+                Ok(step) => {
+                    let passing = Passing { cell: o.cell, ingress, counter };
+                    match step {
+                        LayerStep::Peel => peel.push(passing),
+                        LayerStep::Add => add.push(passing),
+                        LayerStep::End => end.push(passing),
+                    }
+                }
+                Err(reason) => self.drop_cell(o.cell, reason),
+            }
+        }
+        self.peel(&peel, handoff);
+        self.add(&add, handoff);
+        self.deliver(&end, terminal);
+    }
+
+    /// Reads the header; `None` is chaff.
+    fn find(&mut self, o: Opened) -> Result<Option<(Header, u32)>, DropReason> {
+        let header = Header::read(self.pool.plaintext(o.cell)).map_err(|_| DropReason::BadCell)?;
+        match header.command {
+            Command::Chaff => {
+                #[cfg(feature = "lab")]
+                {
+                    self.counters.lab.chaff_in += 1;
+                }
+                Ok(None)
+            }
+            // The link's own control goes to the control daemon, by the punt ring, as soon as there is one.
+            Command::Control => Err(DropReason::LinkControl),
+            Command::Relay => match self.circuits.get(&(o.link, header.circuit)) {
+                Some(ingress) => Ok(Some((header, ingress))),
+                None => Err(DropReason::UnknownCircuit),
+            },
+        }
+    }
+
+    /// The circuit's own replay window.
+    fn accept(&mut self, o: Opened, counter: u64, ingress: u32) -> Result<LayerStep, DropReason> {
+        let class = self.rx[o.link as usize].class;
+        let round = self.classes[usize::from(class)].rate().round_ns;
+        let way = &mut self.ingress[ingress as usize];
+        match way.accept(counter, self.now, round) {
+            CounterVerdict::New => {}
+            CounterVerdict::Replay => return Err(DropReason::CellReplay),
+            CounterVerdict::Jump => return Err(DropReason::CounterJump),
+        }
+        #[cfg(feature = "lab")]
+        {
+            self.tx[o.link as usize].lab.received_real += 1;
+        }
+        Ok(way.step)
+    }
+
+    fn jobs(&self, burst: &PassingBurst) -> ArrayVec<LayerJob, BATCH> {
+        let key = |p: &Passing| self.ingress[p.ingress as usize].key;
+        burst.iter().map(|p| LayerJob { key: key(p), cell: p.cell, counter: p.counter, check: [0; 8] }).collect()
+    }
+
+    fn peel(&mut self, burst: &PassingBurst, handoff: &mut Handoff<S>) {
+        let mut jobs = self.jobs(burst);
+        C::Layers::peel(self.layer_keys.items(), &mut self.pool.cells, &mut jobs);
+        for (p, job) in burst.iter().zip(&jobs) {
+            // A body that begins with the expected check is this hop's: it goes to the control daemon, by the punt
+            // ring, as soon as there is one.
+            let body = &self.pool.plaintext(p.cell)[HEADER..];
+            if body[..job.check.len()] == job.check {
+                self.drop_cell(p.cell, DropReason::ForThisHop);
+            } else {
+                self.forward(p, handoff);
+            }
+        }
+    }
+
+    fn add(&mut self, burst: &PassingBurst, handoff: &mut Handoff<S>) {
+        let mut jobs = self.jobs(burst);
+        C::Layers::add(self.layer_keys.items(), &mut self.pool.cells, &mut jobs);
+        for p in burst {
+            self.forward(p, handoff);
+        }
+    }
+
+    /// Writes the header of the next link and takes the cell to where it leaves.
+    fn forward(&mut self, p: &Passing, handoff: &mut Handoff<S>) {
+        let way = &self.ingress[p.ingress as usize];
+        let (next, offset) = (way.next, way.offset);
+        let Next::Egress { worker, index, tag, circuit } = next else {
+            return self.drop_cell(p.cell, DropReason::CircuitGone);
+        };
+        let header = Header { circuit, command: Command::Relay, counter: p.counter.wrapping_add(offset) };
+        if !self.copies_header() {
+            header.write(self.pool.plaintext_mut(p.cell));
+        }
+        if worker == self.worker {
+            self.queue(p.cell, index, tag);
+        } else if handoff.give(worker, index, tag, &self.pool.cells[p.cell as usize]) {
+            #[cfg(feature = "lab")]
+            {
+                self.counters.lab.handed_out += 1;
+            }
+            self.pool.give(p.cell);
+        } else {
+            self.drop_cell(p.cell, DropReason::HandoffFull);
+        }
+    }
+
+    /// Queues a cell where it leaves: with its circuit when that owns a slot, else among the link's best effort.
+    pub fn queue(&mut self, cell: u32, index: u32, tag: u32) {
+        let Some(egress) = self.egress.get_mut(index as usize).filter(|e| e.live && e.tag == tag) else {
+            return self.drop_cell(cell, DropReason::CircuitGone);
+        };
+        #[cfg(feature = "lab")]
+        if self.broken == Some(crate::lab::Break::NumberAtArrival) {
+            let keys = &mut self.tx[egress.link as usize].keys;
+            keys.base = keys.base.wrapping_add(1);
+        }
+        if egress.admitted {
+            if !egress.push(cell) {
+                self.drop_cell(cell, DropReason::CircuitFull);
+            }
+        } else {
+            let link = egress.link;
+            self.arrive_best_effort(link, cell, index);
+        }
+    }
+
+    /// Takes cells that other workers handed over.
+    pub fn take_handed(&mut self, handoff: &mut Handoff<S>) {
+        handoff.take(|index, tag, cell| {
+            #[cfg(feature = "lab")]
+            {
+                self.counters.lab.handed_in += 1;
+            }
+            match self.pool.take() {
+                Some(place) => {
+                    // Whole cells, so that no byte of an earlier cell stays.
+                    self.pool.cells[place as usize].bytes = cell.bytes;
+                    self.queue(place, index, tag);
+                }
+                None => self.counters.drop(DropReason::PoolFull),
+            }
+        });
+    }
+
+    fn deliver<T: Terminal>(&mut self, burst: &PassingBurst, terminal: &mut T) {
+        for p in burst {
+            let Next::End { end } = self.ingress[p.ingress as usize].next else {
+                self.drop_cell(p.cell, DropReason::CircuitGone);
+                continue;
+            };
+            let body = &mut self.pool.plaintext_mut(p.cell)[HEADER..HEADER + body_len(S)];
+            match terminal.deliver(end, self.now, p.counter, body) {
+                Ok(()) => {
+                    #[cfg(feature = "lab")]
+                    {
+                        self.counters.lab.delivered += 1;
+                    }
+                    self.pool.give(p.cell);
+                }
+                Err(reason) => self.drop_cell(p.cell, reason),
+            }
+        }
+    }
+
+    fn copies_header(&self) -> bool {
+        #[cfg(feature = "lab")]
+        return self.broken(crate::lab::Break::CopyHeader);
+        #[cfg(not(feature = "lab"))]
+        false
+    }
+}

@@ -1,0 +1,232 @@
+//! Pace and seal: which links owe a record within the horizon, and the record for each.
+//!
+//! A waiting cell and chaff take the same path and the same work, into a transmit frame, ahead of the slot: neither
+//! load nor content moves a departure (I6). A number belongs to its slot and is used here, never at arrival; a sealed
+//! number is burned.
+
+use crate::class::Slot;
+use crate::command::Direction;
+use crate::drops::DropReason;
+use crate::limits::SLOTS_PER_TURN;
+use crate::pool::CHAFF;
+use crate::state::{Departure, State, Want};
+use crate::terminal::Terminal;
+use arrayvec::ArrayVec;
+use drover_crypto::{BATCH, MaskJob, Records, SealJob, Suite, prefetch};
+use drover_nic::Port;
+use drover_wire::cell::{Command, HEADER, Header, body_len};
+use drover_wire::record::{self, record_len};
+
+/// A slot with what it needs to be sealed.
+struct Owed {
+    slot: Slot,
+    cell: u32,
+    key: u32,
+    mask: u32,
+    number: u64,
+}
+
+impl<C: Suite, const S: usize> State<C, S> {
+    /// Seals what is due by `until`, in order of departure.
+    pub fn seal<T: Terminal>(&mut self, until: u64, port: &mut impl Port, terminal: &mut T) {
+        let mut left = SLOTS_PER_TURN;
+        while left > 0 {
+            let room = self.departures_max.saturating_sub(port.reserved()).min(self.batch()).min(left);
+            let slots = self.due(until, room);
+            if slots.is_empty() {
+                break;
+            }
+            left -= slots.len();
+            self.seal_batch(slots, port, terminal);
+        }
+        for (class, missed) in self.classes.iter_mut().zip(&mut self.counters.class_missed) {
+            *missed += class.take_missed();
+        }
+    }
+
+    /// The next slots due by `until`, of all classes in order, at most `room`.
+    fn due(&mut self, until: u64, room: usize) -> ArrayVec<Slot, BATCH> {
+        let mut slots = ArrayVec::new();
+        // What is a slot late is lost, unless that is broken.
+        let now = if self.makes_up() { 0 } else { self.now };
+        while slots.len() < room {
+            let mut first: Option<(u64, usize)> = None;
+            for (index, class) in self.classes.iter_mut().enumerate() {
+                if let Some(due) = class.peek(now).filter(|due| *due <= until)
+                    && first.is_none_or(|(earliest, _)| due < earliest)
+                {
+                    first = Some((due, index));
+                }
+            }
+            let Some(slot) = first.and_then(|(_, index)| self.classes[index].take(index as u8)) else { break };
+            if slot.due + slot.period <= now {
+                self.lose(&slot);
+            } else {
+                prefetch::prefetch_slice_element(&self.tx, slot.link as usize);
+                slots.push(slot);
+            }
+        }
+        slots
+    }
+
+    fn seal_batch<T: Terminal>(&mut self, slots: ArrayVec<Slot, BATCH>, port: &mut impl Port, terminal: &mut T) {
+        let mut batch: ArrayVec<Owed, BATCH> = ArrayVec::new();
+        for slot in slots {
+            match self.keys_at(&slot) {
+                Some((key, mask, number)) => {
+                    let cell = self.cell_for(&slot, terminal);
+                    batch.push(Owed { slot, cell, key, mask, number });
+                }
+                None => self.lose(&slot),
+            }
+        }
+        let len = self.len_of(&batch);
+        let mut frames = port.reserve(batch.len(), len);
+        // `due` asked for no more than there is room for; a port that gives fewer loses slots, and they are counted.
+        for owed in batch.drain(frames.len()..) {
+            self.lose(&owed.slot);
+            if owed.cell != CHAFF {
+                self.drop_cell(owed.cell, DropReason::LateSlot);
+            }
+        }
+        let mut jobs: ArrayVec<SealJob<'_>, BATCH> = ArrayVec::new();
+        for (frame, owed) in frames.drain(..).zip(&batch) {
+            *frame.to = self.tx[owed.slot.link as usize].remote;
+            jobs.push(SealJob { key: owed.key, cell: owed.cell, number: owed.number, frame: &mut frame.data[..record_len(S)] });
+        }
+        C::Records::seal(self.record_keys.items(), &self.pool.cells, &mut jobs);
+        mask_numbers::<C>(self.mask_keys.items(), &mut jobs, &batch);
+        drop(jobs);
+        for owed in &batch {
+            let real = owed.cell != CHAFF;
+            if real {
+                self.pool.give(owed.cell);
+            }
+            let Slot { link, class, period, .. } = owed.slot;
+            let due = self.departure_of(&owed.slot, real);
+            self.departures.push_back(Departure { due, period, class, link, real });
+        }
+    }
+
+    /// The keys and the record number of a slot; `None` when the ratchet step's key is not here.
+    fn keys_at(&mut self, slot: &Slot) -> Option<(u32, u32, u64)> {
+        let link = slot.link as usize;
+        let keys = &self.tx[link].keys;
+        let number = slot.n.wrapping_add(keys.base);
+        let key = keys.steps.key_for(number);
+        let wanted = match key {
+            Some(_) => keys.steps.next_missing(number),
+            None => Some(keys.steps.step_of(number)).filter(|step| keys.steps.asked != *step),
+        };
+        let mask = keys.mask;
+        if let Some(step) = wanted {
+            let want = Want { link: slot.link, generation: keys.generation, direction: Direction::Send, step };
+            if self.want(want) {
+                self.tx[link].keys.steps.asked = step;
+            }
+        }
+        key.map(|key| (key, mask, number))
+    }
+
+    /// What leaves at a slot: its owner's oldest waiting cell; in a free slot, mixed best effort; else chaff.
+    fn cell_for<T: Terminal>(&mut self, slot: &Slot, terminal: &mut T) -> u32 {
+        let tx = &mut self.tx[slot.link as usize];
+        match tx.owners.at(slot.n, slot.slots, &mut self.rng) {
+            Some(owner) => self.cell_of_owner(slot, owner, terminal),
+            // Link control, injected by the control daemon, comes before best effort as soon as there is any.
+            None => tx.ready.pop(&self.next).unwrap_or(CHAFF),
+        }
+    }
+
+    fn cell_of_owner<T: Terminal>(&mut self, slot: &Slot, owner: u32, terminal: &mut T) -> u32 {
+        let egress = &mut self.egress[owner as usize];
+        let cell = match egress.end {
+            None => egress.pop(),
+            Some((end, circuit)) => self.fill(end, circuit, terminal),
+        };
+        let egress = &self.egress[owner as usize];
+        if slot.n >= egress.redraw_at {
+            let next = self.next_redraw(slot.n, slot.slots);
+            self.egress[owner as usize].redraw_at = next;
+            self.tx[slot.link as usize].owners.redraw(owner, &mut self.rng);
+        }
+        cell.unwrap_or(CHAFF)
+    }
+
+    /// A cell of this process's own client.
+    fn fill<T: Terminal>(&mut self, end: u32, circuit: u32, terminal: &mut T) -> Option<u32> {
+        let cell = self.pool.take()?;
+        let now = self.now;
+        let plaintext = self.pool.plaintext_mut(cell);
+        let counter = terminal.fill(end, now, &mut plaintext[HEADER..HEADER + body_len(S)]);
+        Header { circuit, command: Command::Relay, counter }.write(plaintext);
+        #[cfg(feature = "lab")]
+        {
+            self.counters.lab.filled += 1;
+        }
+        Some(cell)
+    }
+
+    /// A slot that cannot be sealed: its number is burned all the same.
+    fn lose(&mut self, slot: &Slot) {
+        self.counters.class_missed[usize::from(slot.class)] += 1;
+        #[cfg(feature = "lab")]
+        {
+            self.tx[slot.link as usize].lab.missed += 1;
+        }
+    }
+
+    /// Slots sealed at once.
+    fn batch(&self) -> usize {
+        #[cfg(feature = "lab")]
+        if self.broken(crate::lab::Break::ChaffSize) {
+            return 1;
+        }
+        BATCH
+    }
+
+    /// Bytes of every record of a batch: one length for all, cells and chaff.
+    fn len_of(&self, batch: &[Owed]) -> usize {
+        #[cfg(feature = "lab")]
+        if self.broken(crate::lab::Break::ChaffSize) && batch.iter().any(|o| o.cell == CHAFF) {
+            return record_len(S) + 1;
+        }
+        let _ = batch;
+        record_len(S)
+    }
+
+    fn departure_of(&self, slot: &Slot, real: bool) -> u64 {
+        #[cfg(feature = "lab")]
+        if real && self.broken(crate::lab::Break::DepartureByArrival) {
+            return slot.due + slot.period / 8;
+        }
+        let _ = real;
+        slot.due
+    }
+
+    fn makes_up(&self) -> bool {
+        #[cfg(feature = "lab")]
+        return self.broken(crate::lab::Break::CatchUp);
+        #[cfg(not(feature = "lab"))]
+        false
+    }
+}
+
+/// Masks the numbers of sealed records (RFC 9147, 4.2.3), in one batch.
+fn mask_numbers<C: Suite>(
+    keys: &[<C::Records as Records>::MaskKey],
+    jobs: &mut [SealJob<'_>],
+    batch: &[Owed],
+) {
+    let mut masks: ArrayVec<MaskJob, BATCH> = ArrayVec::new();
+    for (job, owed) in jobs.iter().zip(batch) {
+        let mut sample = [0; 16];
+        sample.copy_from_slice(&job.frame[record::HEADER..record::HEADER + 16]);
+        masks.push(MaskJob { key: owed.mask, sample, mask: [0; 2] });
+    }
+    C::Records::masks(keys, &mut masks);
+    for (job, mask) in jobs.iter_mut().zip(&masks) {
+        job.frame[1] ^= mask.mask[0];
+        job.frame[2] ^= mask.mask[1];
+    }
+}

@@ -1,0 +1,383 @@
+//! A worker: one port, one state, one turn after another.
+//!
+//! The worker owns the loop's order and the rings; the work is in the stages. Time comes from outside, so that tests,
+//! the simulator and the benchmarks turn the very same worker on a virtual clock.
+
+use crate::circuit::{Egress, Ingress};
+use crate::command::{Command, DirectionKeys, Event, Generation, NewEgress, NewIngress, NewLink, Next, StepKey};
+use crate::drops::DropReason;
+use crate::handoff::Handoff;
+use crate::limits::{BURSTS_PER_TURN, COMMANDS_PER_TURN, WAITING_PER_CIRCUIT};
+use crate::link::{LinkRx, LinkTx, NO_STEP, ReadKeys, Steps, WriteKeys};
+use crate::owners::Owners;
+use crate::state::{NO_CELLS, State, Want, idle_write_keys};
+use crate::terminal::Terminal;
+use crate::window::{CellWindow, RecordWindow};
+use crate::command::Direction;
+use drover_crypto::{Records, Suite};
+use drover_nic::ring::{Receiver, Sender};
+use drover_nic::{BURST, Endpoint, Port};
+use rand::Rng;
+
+/// What paces the turns of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// How far ahead of its slot a record is sealed, ns.
+    pub horizon: u64,
+    /// Bursts taken from the port in one turn.
+    pub bursts: usize,
+}
+
+impl Pace {
+    /// A core of its own: one burst a turn, so that transmit comes round quickly.
+    pub const SPIN: Pace = Pace { horizon: crate::limits::SPIN_HORIZON_NS, bursts: 1 };
+    /// A fixed grid of `tick` ns.
+    pub const fn tick(tick: u64) -> Pace {
+        Pace { horizon: crate::limits::TICK_HORIZON * tick, bursts: BURSTS_PER_TURN }
+    }
+}
+
+/// A worker's ends of the rings to the service thread.
+pub struct ServiceEnds<C: Suite, T: Terminal> {
+    /// Commands to carry out.
+    pub commands: Receiver<Command<C, T::End>>,
+    /// What the service thread should know, and what it should free.
+    pub events: Sender<Event<C, T::End>>,
+}
+
+/// A worker for cells of size `S` over port `P`.
+pub struct Worker<P: Port, C: Suite, T: Terminal, const S: usize> {
+    /// The port.
+    pub port: P,
+    /// The state that the stages work on.
+    pub state: State<C, S>,
+    /// The client's side, if this process has one.
+    pub terminal: T,
+    handoff: Handoff<S>,
+    service: ServiceEnds<C, T>,
+    pace: Pace,
+}
+
+impl<P: Port, C: Suite, T: Terminal, const S: usize> Worker<P, C, T, S> {
+    /// A worker of its parts.
+    pub fn new(
+        port: P,
+        state: State<C, S>,
+        terminal: T,
+        handoff: Handoff<S>,
+        service: ServiceEnds<C, T>,
+        pace: Pace,
+    ) -> Self {
+        Worker { port, state, terminal, handoff, service, pace }
+    }
+
+    /// One turn at `now` (monotonic ns): what is due leaves first, then everything else, each bounded. Returns whether
+    /// anything came in or went out.
+    pub fn turn(&mut self, now: u64) -> bool {
+        self.state.now = now;
+        self.state.counters.turns += 1;
+        self.state.refill_trials();
+        let sent = self.state.counters.sent;
+        self.state.transmit(&mut self.port);
+        self.commands();
+        let mut received = 0;
+        for _ in 0..self.pace.bursts {
+            let burst = self.port.receive(BURST);
+            let frames = burst.len();
+            if frames == 0 {
+                break;
+            }
+            received += frames;
+            let opened = self.state.receive(&burst);
+            drop(burst);
+            self.state.relay(opened, &mut self.handoff, &mut self.terminal);
+            if frames < BURST {
+                break;
+            }
+        }
+        self.state.take_handed(&mut self.handoff);
+        self.state.mix();
+        self.state.seal(now + self.pace.horizon, &mut self.port, &mut self.terminal);
+        self.ask();
+        #[cfg(all(feature = "lab", debug_assertions))]
+        self.state.assert_conserved();
+        received > 0 || self.state.counters.sent != sent
+    }
+
+    /// Cells on their way to this worker in hand-off rings.
+    pub fn handed_waiting(&mut self) -> usize {
+        self.handoff.waiting()
+    }
+
+    /// Sends the wants that the events ring has room for; the service thread frees what comes back first.
+    fn ask(&mut self) {
+        while let Some(want) = self.state.wants.pop() {
+            let Want { link, generation, direction, step } = want;
+            if self.service.events.send(Event::WantStep { link, generation, direction, step }).is_err() {
+                self.state.wants.push(want);
+                break;
+            }
+        }
+    }
+
+    /// Carries out a few commands. Each goes back as spent: memory is freed by the service thread.
+    fn commands(&mut self) {
+        for _ in 0..COMMANDS_PER_TURN {
+            if self.service.events.free() == 0 {
+                break;
+            }
+            let Some(mut command) = self.service.commands.recv() else { break };
+            self.carry_out(&mut command);
+            // There is room: this worker is the ring's only writer.
+            let sent = self.service.events.send(Event::Spent(command));
+            debug_assert!(sent.is_ok());
+        }
+    }
+
+    fn carry_out(&mut self, command: &mut Command<C, T::End>) {
+        match command {
+            Command::AddClass { class, .. } => self.state.classes.extend(class.take()),
+            Command::ChangeClass { index, at, rate } => self.state.classes[usize::from(*index)].change_at(*at, *rate),
+            Command::AddLink(new) => self.state.add_link(new),
+            Command::AddGeneration { link, keys } => self.state.add_generation(*link, keys.take()),
+            Command::Switch { link, generation } => self.state.switch(*link, *generation),
+            Command::RemoveLink { link, spent } => *spent = self.state.remove_link(*link),
+            Command::AddStep(step) => self.state.add_step(step),
+            Command::AddIngress(new) => self.state.add_ingress(new),
+            Command::RemoveIngress { index } => self.state.remove_ingress(*index),
+            Command::AddEgress(new) => self.state.add_egress(new),
+            Command::RemoveEgress { index } => self.state.remove_egress(*index),
+            Command::AddEnd { end, keys } => {
+                if let Some(keys) = keys.take() {
+                    self.terminal.add(*end, keys);
+                }
+            }
+            Command::RemoveEnd { end, spent } => *spent = self.terminal.remove(*end),
+        }
+    }
+}
+
+/// Puts `value` at `index`, which is in use or the next one.
+fn place<V>(slab: &mut Vec<V>, index: u32, value: V) {
+    match slab.get_mut(index as usize) {
+        Some(at) => *at = value,
+        None => {
+            debug_assert_eq!(index as usize, slab.len());
+            slab.push(value);
+        }
+    }
+}
+
+/// The tables' side of commands. Indices are the service thread's, checked there.
+impl<C: Suite, const S: usize> State<C, S> {
+    fn steps(&mut self, keys: [<C::Records as Records>::Key; 2], first: u64, ratchet_bits: u8) -> Option<Steps> {
+        let step = first >> ratchet_bits;
+        let [a, b] = keys;
+        let mut steps = Steps { keys: [0; 2], steps: [NO_STEP; 2], asked: NO_STEP, ratchet_bits };
+        for (key, step) in [(a, step), (b, step + 1)] {
+            let at = (step & 1) as usize;
+            steps.keys[at] = self.record_keys.insert(key)?;
+            steps.steps[at] = step;
+        }
+        Some(steps)
+    }
+
+    fn read_keys(&mut self, generation: u32, keys: DirectionKeys<C::Records>, bits: u8) -> Option<ReadKeys> {
+        let steps = self.steps(keys.keys, keys.first, bits)?;
+        let mask = self.mask_keys.insert(keys.mask)?;
+        Some(ReadKeys { generation, mask, steps, window: RecordWindow::starting_at(keys.first), last_at: 0 })
+    }
+
+    fn write_keys(&mut self, generation: u32, keys: DirectionKeys<C::Records>, bits: u8) -> Option<WriteKeys> {
+        let steps = self.steps(keys.keys, keys.first, bits)?;
+        let mask = self.mask_keys.insert(keys.mask)?;
+        Some(WriteKeys { generation, mask, steps, base: 0, first: keys.first })
+    }
+
+    fn free_steps(&mut self, steps: &Steps, mask: u32) {
+        for key in steps.keys {
+            self.record_keys.remove(key);
+        }
+        self.mask_keys.remove(mask);
+    }
+
+    pub(crate) fn free_read_keys(&mut self, keys: &ReadKeys) {
+        self.free_steps(&keys.steps, keys.mask);
+    }
+
+    fn add_link(&mut self, new: &mut NewLink<C::Records>) {
+        let (Some(owners), Some(Generation { generation, ratchet_bits, send, receive })) =
+            (new.owners.take(), new.keys.take())
+        else {
+            return;
+        };
+        // The slabs hold the keys of all links that the service thread lets in.
+        let Some(read) = self.read_keys(generation, receive, ratchet_bits) else { return };
+        let Some(mut write) = self.write_keys(generation, send, ratchet_bits) else { return };
+        let first_slot = self.classes[usize::from(new.class)].join(new.index, new.phase);
+        write.base = write.first.wrapping_sub(first_slot);
+        let rx = LinkRx { keys: [Some(read), None], active: 0, class: new.class, peer: new.peer, retire_at: u64::MAX };
+        let tx = LinkTx {
+            remote: new.remote,
+            class: new.class,
+            keys: write,
+            staged: None,
+            owners,
+            arriving: NO_CELLS,
+            ready: NO_CELLS,
+            id: new.id,
+            live: true,
+            dirty: false,
+            #[cfg(feature = "lab")]
+            lab: crate::counters::LinkCounters {
+                sweeps_at_join: self.classes[usize::from(new.class)].sweeps_missed(),
+                ..Default::default()
+            },
+        };
+        place(&mut self.rx, new.index, rx);
+        place(&mut self.tx, new.index, tx);
+        self.endpoints.insert(new.remote, new.index);
+    }
+
+    fn add_generation(&mut self, link: u32, keys: Option<Generation<C::Records>>) {
+        let Some(Generation { generation, ratchet_bits, send, receive }) = keys else { return };
+        // What is not tried first makes room: an older generation, or one that never came into use.
+        self.retire(link);
+        let read = self.read_keys(generation, receive, ratchet_bits);
+        let rx = &mut self.rx[link as usize];
+        rx.keys[usize::from(1 - rx.active)] = read;
+        rx.retire_at = u64::MAX;
+        if let Some(unused) = self.tx[link as usize].staged.take() {
+            self.free_steps(&unused.steps, unused.mask);
+        }
+        self.tx[link as usize].staged = self.write_keys(generation, send, ratchet_bits);
+    }
+
+    /// The first slot not yet sealed is the class's next one for this link.
+    fn switch(&mut self, link: u32, generation: u32) {
+        let tx = &mut self.tx[link as usize];
+        if !tx.staged.as_ref().is_some_and(|s| s.generation == generation) {
+            return;
+        }
+        if let Some(mut keys) = tx.staged.take() {
+            let old = std::mem::replace(&mut tx.keys, idle_write_keys());
+            let next_slot = self.classes[usize::from(tx.class)].next_of(link);
+            keys.base = keys.first.wrapping_sub(next_slot);
+            tx.keys = keys;
+            self.free_steps(&old.steps, old.mask);
+        }
+    }
+
+    fn remove_link(&mut self, link: u32) -> Option<Owners> {
+        let at = link as usize;
+        let class = self.tx[at].class;
+        self.classes[usize::from(class)].leave(link);
+        self.endpoints.remove(&self.tx[at].remote);
+        for set in 0..2 {
+            if let Some(keys) = self.rx[at].keys[set].take() {
+                self.free_read_keys(&keys);
+            }
+        }
+        let keys = std::mem::replace(&mut self.tx[at].keys, idle_write_keys());
+        self.free_steps(&keys.steps, keys.mask);
+        if let Some(staged) = self.tx[at].staged.take() {
+            self.free_steps(&staged.steps, staged.mask);
+        }
+        let tx = &mut self.tx[at];
+        tx.live = false;
+        tx.remote = Endpoint::NONE;
+        Some(std::mem::replace(&mut tx.owners, Owners::none()))
+    }
+
+    /// A step's key arrives. It takes the place of the step two before, which nobody needs any more.
+    fn add_step(&mut self, new: &mut StepKey<C::Records>) {
+        let (rx, tx) = (&mut self.rx[new.link as usize], &mut self.tx[new.link as usize]);
+        let steps = match new.direction {
+            Direction::Receive => {
+                rx.keys.iter_mut().flatten().find(|k| k.generation == new.generation).map(|k| &mut k.steps)
+            }
+            Direction::Send => [Some(&mut tx.keys), tx.staged.as_mut()]
+                .into_iter()
+                .flatten()
+                .find(|k| k.generation == new.generation)
+                .map(|k| &mut k.steps),
+        };
+        let (Some(steps), Some(key)) = (steps, new.key.take()) else { return };
+        let at = (new.step & 1) as usize;
+        if steps.steps[at] == NO_STEP || steps.steps[at] < new.step {
+            steps.steps[at] = new.step;
+            self.record_keys.replace(steps.keys[at], key);
+        }
+    }
+
+    fn add_ingress(&mut self, new: &mut NewIngress<C::Layers>) {
+        let key = match new.key.take() {
+            Some(key) => match self.layer_keys.insert(key) {
+                Some(at) => at,
+                None => return,
+            },
+            None => u32::MAX,
+        };
+        let ingress = Ingress {
+            link: new.link,
+            circuit: new.circuit,
+            step: new.step,
+            key,
+            first: new.first,
+            offset: new.offset,
+            window: CellWindow::starting_at(0),
+            last_at: self.now,
+            next: new.next,
+        };
+        place(&mut self.ingress, new.index, ingress);
+        self.circuits.insert((new.link, new.circuit), new.index);
+    }
+
+    fn remove_ingress(&mut self, index: u32) {
+        let Ingress { link, circuit, key, .. } = self.ingress[index as usize];
+        // A circuit id may have been put again on another index meanwhile.
+        if self.circuits.get(&(link, circuit)) == Some(index) {
+            self.circuits.remove(&(link, circuit));
+        }
+        if key != u32::MAX {
+            self.layer_keys.remove(key);
+        }
+        // No cell finds a removed ingress; its fields are overwritten when the place is used again.
+        self.ingress[index as usize].key = u32::MAX;
+        self.ingress[index as usize].next = Next::End { end: u32::MAX };
+    }
+
+    fn add_egress(&mut self, new: &NewEgress) {
+        let tx = &mut self.tx[new.link as usize];
+        let admitted = new.admitted && tx.owners.admit(new.index, &mut self.rng);
+        let class = &self.classes[usize::from(tx.class)];
+        let (n, slots) = (class.n(), class.rate().slots);
+        let redraw_at = n + self.rng.random_range(crate::limits::REDRAW_ROUNDS) * u64::from(slots);
+        let egress = Egress {
+            tag: new.tag,
+            link: new.link,
+            queue: [0; WAITING_PER_CIRCUIT],
+            head: 0,
+            len: 0,
+            live: true,
+            admitted,
+            end: new.end,
+            redraw_at,
+        };
+        place(&mut self.egress, new.index, egress);
+    }
+
+    fn remove_egress(&mut self, index: u32) {
+        let egress = &mut self.egress[index as usize];
+        egress.live = false;
+        let (link, admitted) = (egress.link, egress.admitted);
+        while let Some(cell) = self.egress[index as usize].pop() {
+            self.drop_cell(cell, DropReason::CircuitGone);
+        }
+        if admitted {
+            self.tx[link as usize].owners.release(index);
+        } else {
+            self.drop_best_effort(link, index);
+        }
+    }
+}
