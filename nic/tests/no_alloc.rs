@@ -1,0 +1,117 @@
+//! No port and no ring allocates once it is made.
+#![cfg(not(feature = "loom"))]
+
+use drover_nic::udp::UdpPort;
+use drover_nic::{BURST, Endpoint, Port, memory, ring};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+/// The system's allocator, counting what each thread asks of it.
+struct Counting;
+
+thread_local! {
+    static ASKED: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ASKED.set(ASKED.get() + 1);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        ASKED.set(ASKED.get() + 1);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn asked_during(work: impl FnOnce()) -> u64 {
+    let before = ASKED.get();
+    work();
+    ASKED.get() - before
+}
+
+fn traffic(a: &mut impl Port, b: &mut impl Port, b_at: Endpoint) {
+    for round in 0..100 {
+        for frame in a.reserve(1 + round % BURST, 515) {
+            *frame.to = b_at;
+            frame.data.fill(round as u8);
+        }
+        a.discard(1);
+        a.commit(BURST);
+        for frame in a.reserve(1, 100) {
+            *frame.to = Endpoint::NONE;
+        }
+        a.commit(1);
+        assert!(b.receive(BURST).iter().all(|frame| frame.data.len() == 515));
+    }
+}
+
+#[test]
+fn the_count_sees_an_allocation() {
+    assert_eq!(asked_during(|| drop(std::hint::black_box(Box::new(1)))), 2);
+}
+
+#[test]
+fn memory_ports_do_not_allocate() {
+    let (at_a, at_b) = (
+        Endpoint {
+            ip: [1; 16],
+            port: 1,
+        },
+        Endpoint {
+            ip: [2; 16],
+            port: 2,
+        },
+    );
+    let (mut a, mut b) = memory::pair(at_a, at_b, 128);
+    assert_eq!(asked_during(|| traffic(&mut a, &mut b, at_b)), 0);
+    assert!(b.counters().received > 0 && a.counters().refused > 0);
+}
+
+#[test]
+fn the_far_end_of_the_wire_does_not_allocate() {
+    let at = Endpoint {
+        ip: [1; 16],
+        port: 1,
+    };
+    let (mut port, mut wire) = memory::port_and_wire(at, 8);
+    let asked = asked_during(|| {
+        for _ in 0..100 {
+            wire.deliver(at, &[1; 515]);
+            assert_eq!(port.receive(BURST).len(), 1);
+            port.reserve(1, 259);
+            port.commit(1);
+            assert!(wire.take(|_, data| assert_eq!(data.len(), 259)));
+        }
+    });
+    assert_eq!(asked, 0);
+}
+
+#[test]
+fn udp_ports_do_not_allocate() {
+    let listen = "127.0.0.1:0".parse().expect("an address");
+    let mut a = UdpPort::bind(listen, 128).expect("port a");
+    let mut b = UdpPort::bind(listen, 128).expect("port b");
+    let at_b = Endpoint::from(b.local_addr());
+    assert_eq!(asked_during(|| traffic(&mut a, &mut b, at_b)), 0);
+    assert!(b.counters().received > 0 && a.counters().refused > 0);
+}
+
+#[test]
+fn rings_do_not_allocate() {
+    let (mut sender, mut receiver) = ring::queue(8);
+    let asked = asked_during(|| {
+        for number in 0..100 {
+            assert_eq!(sender.send(number), Ok(()));
+            assert_eq!(receiver.recv(), Some(number));
+        }
+    });
+    assert_eq!(asked, 0);
+}

@@ -1,0 +1,55 @@
+//! Every port passes the conformance suite.
+#![cfg(not(feature = "loom"))]
+
+use drover_nic::udp::UdpPort;
+use drover_nic::{Endpoint, conformance, memory};
+use std::net::SocketAddr;
+
+#[test]
+fn memory_ports_conform() {
+    let a = Endpoint {
+        ip: [1; 16],
+        port: 1,
+    };
+    let b = Endpoint {
+        ip: [2; 16],
+        port: 2,
+    };
+    for capacity in [1, 8, 256] {
+        conformance::run(&format!("memory of {capacity}"), || {
+            let (port_a, port_b) = memory::pair(a, b, capacity);
+            (port_a, a, port_b, b)
+        });
+    }
+}
+
+#[test]
+fn udp_ports_conform_on_ipv4() {
+    udp("127.0.0.1:0");
+}
+
+#[test]
+fn udp_ports_conform_on_ipv6() {
+    match std::net::UdpSocket::bind("[::1]:0") {
+        Ok(_) => udp("[::1]:0"),
+        Err(error) => eprintln!("SKIPPED: udp ports on IPv6: [::1] cannot be bound: {error}"),
+    }
+}
+
+fn udp(listen: &str) {
+    let listen: SocketAddr = listen.parse().expect("an address");
+    for (ring_a, ring_b) in [(1, 256), (7, 100)] {
+        conformance::run(
+            &format!("udp on {listen}, rings of {ring_a} and {ring_b}"),
+            || {
+                let a = UdpPort::bind(listen, ring_a).expect("port a");
+                let b = UdpPort::bind(listen, ring_b).expect("port b");
+                let (a_at, b_at) = (
+                    Endpoint::from(a.local_addr()),
+                    Endpoint::from(b.local_addr()),
+                );
+                (a, a_at, b, b_at)
+            },
+        );
+    }
+}
