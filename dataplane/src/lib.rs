@@ -10,12 +10,14 @@ pub mod command;
 pub mod counters;
 pub mod drops;
 pub mod handoff;
+pub mod keys;
 #[cfg(feature = "lab")]
 pub mod lab;
 pub mod limits;
 pub mod link;
 pub mod owners;
 pub mod pool;
+pub mod rig;
 pub mod slab;
 pub mod stages;
 pub mod state;

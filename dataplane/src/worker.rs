@@ -121,7 +121,7 @@ impl<P: Port, C: Suite, T: Terminal, const S: usize> Worker<P, C, T, S> {
     }
 
     /// Carries out a few commands. Each goes back as spent: memory is freed by the service thread.
-    fn commands(&mut self) {
+    pub(crate) fn commands(&mut self) {
         for _ in 0..COMMANDS_PER_TURN {
             if self.service.events.free() == 0 {
                 break;

@@ -1,0 +1,224 @@
+//! A worker on a bench: memory port, virtual clock, tables programmed without a service thread.
+//!
+//! Tests, fuzz targets and benchmarks turn the very worker that a mix runs. [`Far`] is the other end of a link, written
+//! apart from the worker: it seals and opens records one by one.
+
+use crate::class::Rate;
+use crate::command::{Command, Direction, Event, NewEgress, NewIngress, NewLink, StepKey, boxed_class};
+use crate::handoff::Handoff;
+use crate::keys::{GenerationSecrets, Ratchets, expand};
+use crate::limits::COMMAND_RING;
+use crate::owners::Owners;
+use crate::state::{Sizes, State};
+use crate::terminal::Terminal;
+use crate::worker::{Pace, ServiceEnds, Worker};
+use drover_crypto::schedule::TrafficSecret;
+use drover_crypto::{Cell, MaskJob, OpenJob, Records, SealJob, Suite};
+use drover_nic::Endpoint;
+use drover_nic::memory::{MemoryPort, MemoryWire, port_and_wire};
+use drover_nic::ring::{Receiver, Sender, queue};
+use drover_wire::control::{ClassKind, Peer};
+use drover_wire::record::{self, Aad};
+
+/// A worker over a memory port, and the bench's ends of everything that leads to it.
+pub struct Rig<C: Suite, T: Terminal, const S: usize> {
+    /// The worker.
+    pub worker: Worker<MemoryPort, C, T, S>,
+    /// The other end of its wire.
+    pub wire: MemoryWire,
+    commands: Sender<Command<C, T::End>>,
+    events: Receiver<Event<C, T::End>>,
+    ratchets: Vec<Vec<Ratchets>>,
+    links: u32,
+    classes: Vec<(Rate, u32)>,
+    ways: (u32, u32),
+}
+
+/// How a bench link is made.
+pub struct LinkSpec {
+    /// Where the far end is.
+    pub remote: Endpoint,
+    /// The class's index.
+    pub class: u8,
+    /// Whose number rules hold.
+    pub peer: Peer,
+    /// Phase on the class's grid, as a fraction of 2^32.
+    pub phase: u32,
+    /// The first generation.
+    pub keys: GenerationSecrets,
+}
+
+impl<C: Suite, T: Terminal, const S: usize> Rig<C, T, S> {
+    /// A lone worker.
+    pub fn new(terminal: T, sizes: Sizes, pace: Pace, interval: u64) -> Self {
+        let handoff = Handoff::mesh(1, 1).remove(0);
+        Rig::with_handoff(0, handoff, terminal, sizes, pace, interval)
+    }
+
+    /// One of several workers.
+    pub fn with_handoff(
+        worker: u8,
+        handoff: Handoff<S>,
+        terminal: T,
+        sizes: Sizes,
+        pace: Pace,
+        interval: u64,
+    ) -> Self {
+        let (port, wire) = port_and_wire(Endpoint { ip: [1; 16], port: 1 }, sizes.transmit);
+        let (commands, for_worker) = queue(COMMAND_RING);
+        let (from_worker, events) = queue(COMMAND_RING);
+        let ends = ServiceEnds { commands: for_worker, events: from_worker };
+        let state = State::new(worker, sizes, interval);
+        let worker = Worker::new(port, state, terminal, handoff, ends, pace);
+        Rig { worker, wire, commands, events, ratchets: Vec::new(), links: 0, classes: Vec::new(), ways: (0, 0) }
+    }
+
+    /// Gives the worker a command and lets it carry it out now, outside any turn.
+    pub fn command(&mut self, command: Command<C, T::End>) {
+        let sent = self.commands.send(command);
+        assert!(sent.is_ok(), "the command ring is full");
+        self.worker.commands();
+        self.serve();
+    }
+
+    /// Frees what is spent and makes the keys that were asked for, as the service thread does.
+    pub fn serve(&mut self) {
+        while let Some(event) = self.events.recv() {
+            let Event::WantStep { link, generation, direction, step } = event else { continue };
+            let ratchets = self.ratchets[link as usize].iter_mut().find(|r| r.generation == generation);
+            let key = ratchets.and_then(|r| match direction {
+                Direction::Send => r.send.key_at::<C::Records>(step),
+                Direction::Receive => r.receive.key_at::<C::Records>(step),
+            });
+            let step = Box::new(StepKey { link, generation, direction, step, key });
+            let sent = self.commands.send(Command::AddStep(step));
+            assert!(sent.is_ok(), "the command ring is full");
+        }
+    }
+
+    /// One turn, then the service thread's part.
+    pub fn turn(&mut self, now: u64) -> bool {
+        let busy = self.worker.turn(now);
+        self.serve();
+        busy
+    }
+
+    /// Adds a class with its grid's origin.
+    pub fn class(&mut self, rate: Rate, slots_max: u32, epoch: u64) -> u8 {
+        let index = self.classes.len() as u8;
+        let capacity = self.worker.state.rx.capacity();
+        let class = Some(boxed_class(u16::from(index), ClassKind::Zone, rate, epoch, capacity));
+        self.classes.push((rate, slots_max));
+        self.command(Command::AddClass { index, class });
+        index
+    }
+
+    /// Adds a link and returns its index.
+    pub fn link(&mut self, spec: LinkSpec) -> u32 {
+        let index = self.links;
+        self.links += 1;
+        let (keys, ratchets) = expand::<C::Records>(spec.keys).expect("a bench link begins near its first step");
+        self.ratchets.push(vec![ratchets]);
+        let (rate, slots_max) = self.classes[usize::from(spec.class)];
+        let LinkSpec { remote, class, peer, phase, .. } = spec;
+        let owners = Some(Owners::new(rate.slots, slots_max));
+        let new = NewLink { index, id: index + 1, remote, class, peer, phase, owners, keys: Some(keys) };
+        self.command(Command::AddLink(Box::new(new)));
+        index
+    }
+
+    /// Installs a newer generation beside the one in use.
+    pub fn generation(&mut self, link: u32, keys: GenerationSecrets) {
+        let (keys, ratchets) = expand::<C::Records>(keys).expect("a generation begins near its first step");
+        self.ratchets[link as usize].push(ratchets);
+        self.command(Command::AddGeneration { link, keys: Box::new(Some(keys)) });
+    }
+
+    /// Adds a way out and returns its index; its tag is the index + 1.
+    pub fn egress(&mut self, link: u32, admitted: bool, end: Option<(u32, u32)>) -> u32 {
+        let index = self.ways.1;
+        self.ways.1 += 1;
+        self.command(Command::AddEgress(NewEgress { index, tag: index + 1, link, admitted, end }));
+        index
+    }
+
+    /// Adds a way in; `new.index` is set here and returned.
+    pub fn ingress(&mut self, mut new: NewIngress<C::Layers>) -> u32 {
+        new.index = self.ways.0;
+        self.ways.0 += 1;
+        let index = new.index;
+        self.command(Command::AddIngress(Box::new(new)));
+        index
+    }
+}
+
+/// The far end of a link.
+pub struct Far<R: Records, const S: usize> {
+    keys: [R::Key; 1],
+    mask: [R::MaskKey; 1],
+    peer_keys: [R::Key; 1],
+    peer_mask: [R::MaskKey; 1],
+    cells: Box<[Cell<S>]>,
+    send: TrafficSecret,
+    receive: TrafficSecret,
+    ratchet_bits: u8,
+    steps: (u64, u64),
+    next: u64,
+}
+
+impl<R: Records, const S: usize> Far<R, S> {
+    /// The far end of a link whose worker sends with `theirs` and receives with `ours`, numbers from zero.
+    pub fn new(ours: &TrafficSecret, theirs: &TrafficSecret, ratchet_bits: u8) -> Self {
+        Far {
+            keys: [R::key(&ours.record())],
+            mask: [R::mask_key(&ours.mask())],
+            peer_keys: [R::key(&theirs.record())],
+            peer_mask: [R::mask_key(&theirs.mask())],
+            cells: drover_crypto::cells(1),
+            send: ours.clone(),
+            receive: theirs.clone(),
+            ratchet_bits,
+            steps: (0, 0),
+            next: 0,
+        }
+    }
+
+    /// Seals `plaintext` (S − 16 bytes) as record `number` into `frame` (S + 3 bytes).
+    pub fn seal(&mut self, number: u64, plaintext: &[u8], frame: &mut [u8]) {
+        let step = number >> self.ratchet_bits;
+        if step != self.steps.0 {
+            self.keys = [R::key(&self.send.advance(step).record())];
+            self.steps.0 = step;
+        }
+        self.cells[0].bytes[..plaintext.len()].copy_from_slice(plaintext);
+        R::seal(&self.keys, &self.cells, &mut [SealJob { key: 0, cell: 0, number, frame }]);
+        let mut sample = [0; 16];
+        sample.copy_from_slice(&frame[record::HEADER..record::HEADER + 16]);
+        let mut mask = [MaskJob { key: 0, sample, mask: [0; 2] }];
+        R::masks(&self.mask, &mut mask);
+        frame[1] ^= mask[0].mask[0];
+        frame[2] ^= mask[0].mask[1];
+    }
+
+    /// Opens a record; its number and plaintext, `None` when it does not open.
+    pub fn open(&mut self, datagram: &[u8]) -> Option<(u64, &[u8])> {
+        let record = record::parse(datagram, S).ok()?;
+        let mut mask = [MaskJob { key: 0, sample: *record.sample(), mask: [0; 2] }];
+        R::masks(&self.peer_mask, &mut mask);
+        let low = record.number(mask[0].mask);
+        let number = record::reconstruct(low, self.next);
+        let step = number >> self.ratchet_bits;
+        if step != self.steps.1 {
+            self.peer_keys = [R::key(&self.receive.advance(step).record())];
+            self.steps.1 = step;
+        }
+        let aad = Aad::new(record.header, low);
+        let mut job = [OpenJob { key: 0, cell: 0, number, aad, body: record.body, ok: false }];
+        R::open(&self.peer_keys, &mut self.cells, &mut job);
+        if !job[0].ok {
+            return None;
+        }
+        self.next = self.next.max(number + 1);
+        Some((number, &self.cells[0].bytes[..drover_wire::cell::plaintext_len(S)]))
+    }
+}
