@@ -104,26 +104,8 @@ impl core::error::Error for CellError {}
 impl Header {
     /// Reads the header of a whole `plaintext` and checks command, reserved bytes and content type (W-CELL-2).
     pub fn read(plaintext: &[u8]) -> Result<Header, CellError> {
-        let (head, rest) = plaintext
-            .split_first_chunk::<HEADER>()
-            .ok_or(CellError::Short)?;
-        let &[
-            i0,
-            i1,
-            i2,
-            i3,
-            command,
-            r0,
-            r1,
-            c0,
-            c1,
-            c2,
-            c3,
-            c4,
-            c5,
-            c6,
-            c7,
-        ] = head;
+        let (head, rest) = plaintext.split_first_chunk::<HEADER>().ok_or(CellError::Short)?;
+        let &[i0, i1, i2, i3, command, r0, r1, c0, c1, c2, c3, c4, c5, c6, c7] = head;
         match rest.last() {
             None => return Err(CellError::Short),
             Some(&CONTENT_TYPE) => {}
@@ -146,16 +128,12 @@ impl Header {
     /// When `plaintext` has no room for header and content type: a cell that kept another's header would leak it
     /// (W-CELL-4). Where the length is a constant the check costs nothing.
     pub fn write(&self, plaintext: &mut [u8]) {
-        let (head, rest) = plaintext
-            .split_first_chunk_mut::<HEADER>()
-            .expect("a cell has room for its header");
+        let (head, rest) = plaintext.split_first_chunk_mut::<HEADER>().expect("a cell has room for its header");
         head[..COMMAND_AT].copy_from_slice(&self.circuit.to_be_bytes());
         head[COMMAND_AT] = self.command as u8;
         head[RESERVED_AT..COUNTER_AT].fill(0);
         head[COUNTER_AT..].copy_from_slice(&self.counter.to_be_bytes());
-        *rest
-            .last_mut()
-            .expect("a cell has room for its content type") = CONTENT_TYPE;
+        *rest.last_mut().expect("a cell has room for its content type") = CONTENT_TYPE;
     }
 }
 
@@ -181,11 +159,7 @@ pub struct TooLong {
 
 impl fmt::Display for TooLong {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} bytes do not fit into a cell that carries at most {}",
-            self.len, self.max
-        )
+        write!(f, "{} bytes do not fit into a cell that carries at most {}", self.len, self.max)
     }
 }
 
@@ -217,10 +191,7 @@ impl core::error::Error for BodyError {}
 /// Writes `2 length | payload | zeros` over all of `room`.
 fn write_counted(room: &mut [u8], payload: &[u8]) -> Result<(), TooLong> {
     let max = room.len().saturating_sub(2).min(usize::from(u16::MAX));
-    let too_long = TooLong {
-        len: payload.len(),
-        max,
-    };
+    let too_long = TooLong { len: payload.len(), max };
     let len = u16::try_from(payload.len()).map_err(|_| too_long)?;
     let (length, rest) = room.split_first_chunk_mut::<2>().ok_or(too_long)?;
     let (data, zeros) = rest.split_at_mut_checked(payload.len()).ok_or(too_long)?;
@@ -233,9 +204,7 @@ fn write_counted(room: &mut [u8], payload: &[u8]) -> Result<(), TooLong> {
 /// The payload of `2 length | payload | zeros`.
 fn read_counted(room: &[u8]) -> Result<&[u8], BodyError> {
     let (length, rest) = room.split_first_chunk::<2>().ok_or(BodyError::Short)?;
-    let (data, zeros) = rest
-        .split_at_checked(usize::from(u16::from_be_bytes(*length)))
-        .ok_or(BodyError::Length)?;
+    let (data, zeros) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length))).ok_or(BodyError::Length)?;
     // All of it, always: where the first odd byte lies is nobody's business.
     if zeros.iter().fold(0, |odd, byte| odd | byte) != 0 {
         return Err(BodyError::Padding);
@@ -249,32 +218,16 @@ mod tests {
     use proptest::prelude::*;
 
     fn any_command() -> impl Strategy<Value = Command> {
-        prop_oneof![
-            Just(Command::Chaff),
-            Just(Command::Relay),
-            Just(Command::Control)
-        ]
+        prop_oneof![Just(Command::Chaff), Just(Command::Relay), Just(Command::Control)]
     }
 
     #[test]
     fn known_answer() {
-        let header = Header {
-            circuit: 0x8102_0304,
-            command: Command::Relay,
-            counter: 0x1112_1314_1516_1718,
-        };
+        let header = Header { circuit: 0x8102_0304, command: Command::Relay, counter: 0x1112_1314_1516_1718 };
         let mut cell = [0xaa; plaintext_len(256)];
         header.write(&mut cell);
-        assert_eq!(
-            cell[..HEADER],
-            [
-                0x81, 2, 3, 4, 1, 0, 0, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18
-            ]
-        );
-        assert!(
-            cell[HEADER..239].iter().all(|byte| *byte == 0xaa),
-            "the body is left alone"
-        );
+        assert_eq!(cell[..HEADER], [0x81, 2, 3, 4, 1, 0, 0, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18]);
+        assert!(cell[HEADER..239].iter().all(|byte| *byte == 0xaa), "the body is left alone");
         assert_eq!(cell[239], 23);
         assert_eq!(Header::read(&cell), Ok(header));
         assert_eq!(body(&cell).map(<[u8]>::len), Some(224));
@@ -284,12 +237,7 @@ mod tests {
     #[test]
     fn each_error_has_its_cause() {
         let mut cell = [0; plaintext_len(256)];
-        Header {
-            circuit: 1,
-            command: Command::Chaff,
-            counter: 9,
-        }
-        .write(&mut cell);
+        Header { circuit: 1, command: Command::Chaff, counter: 9 }.write(&mut cell);
         assert_eq!(Header::read(&[]), Err(CellError::Short));
         let mut least = [0; HEADER + 1];
         assert_eq!(Header::read(&least[..HEADER]), Err(CellError::Short));
@@ -317,12 +265,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "content type")]
     fn a_header_without_room_is_a_bug() {
-        Header {
-            circuit: 1,
-            command: Command::Chaff,
-            counter: 9,
-        }
-        .write(&mut [0; HEADER]);
+        Header { circuit: 1, command: Command::Chaff, counter: 9 }.write(&mut [0; HEADER]);
     }
 
     #[test]

@@ -20,9 +20,8 @@ mod types;
 pub use codec::{DecodeError, Full};
 pub use reply::{Refusal, Reply, TEXT_MAX, WORKERS_MAX, Welcome, WorkerInfo, Workers};
 pub use request::{
-    ClassKind, Direction, EndLayer, EndSecret, ID_LIMIT, LAYERS_MAX, Layers, Leg, LinkEnd, Peer,
-    PutCircuit, PutClass, PutEnd, PutLink, RATCHET_BITS_MAX, RATCHET_BITS_MIN, REQUEST_MAX,
-    ROUND_NS_MAX, ROUND_NS_MIN, Request, SLOTS_MAX,
+    ClassKind, Direction, EndLayer, EndSecret, ID_LIMIT, LAYERS_MAX, Layers, Leg, LinkEnd, Peer, PutCircuit, PutClass,
+    PutEnd, PutLink, RATCHET_BITS_MAX, RATCHET_BITS_MIN, REQUEST_MAX, ROUND_NS_MAX, ROUND_NS_MIN, Request, SLOTS_MAX,
 };
 pub use types::{Address, BootId, List, OWNER_MAX, Owner, Secret};
 

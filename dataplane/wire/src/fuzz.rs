@@ -14,10 +14,7 @@ pub fn fuzz_parsers(bytes: &[u8]) {
         one_record(bytes, size.bytes());
     }
     one_record(bytes, bytes.len().saturating_sub(record::HEADER));
-    one_record(
-        bytes,
-        bytes.len().saturating_sub(record::HEADER_WITH_LENGTH),
-    );
+    one_record(bytes, bytes.len().saturating_sub(record::HEADER_WITH_LENGTH));
     numbers(bytes);
     content_type(bytes);
     cell(bytes);
@@ -31,17 +28,10 @@ fn one_record(bytes: &[u8], cell: usize) {
     };
     assert_eq!(record::classify(bytes), record::Kind::Ciphertext);
     assert_eq!(parsed.body.len(), cell);
-    assert_eq!(
-        bytes.split_at(parsed.header.len()),
-        (parsed.header, parsed.body)
-    );
+    assert_eq!(bytes.split_at(parsed.header.len()), (parsed.header, parsed.body));
     assert_eq!(parsed.sample()[..], parsed.body[..16]);
     let aad = record::Aad::new(parsed.header, parsed.number([0, 0]));
-    assert_eq!(
-        aad.as_bytes(),
-        parsed.header,
-        "a mask of zeros leaves the header as it came"
-    );
+    assert_eq!(aad.as_bytes(), parsed.header, "a mask of zeros leaves the header as it came");
     assert!(parsed.epoch_bits() < 4);
 }
 
@@ -54,10 +44,7 @@ fn numbers(bytes: &[u8]) {
     let number = record::reconstruct(low, expected);
     assert_eq!(number & 0xffff, u64::from(low));
     for other in record::neighbours(number).into_iter().flatten() {
-        assert!(
-            other.abs_diff(expected) >= number.abs_diff(expected),
-            "a neighbour is nearer"
-        );
+        assert!(other.abs_diff(expected) >= number.abs_diff(expected), "a neighbour is nearer");
     }
 }
 

@@ -82,9 +82,7 @@ impl fmt::Display for RecordError {
         f.write_str(match self {
             RecordError::Short => "fewer bytes than a record of this cell size",
             RecordError::Length => "more bytes, or another length, than a record of this cell size",
-            RecordError::Header => {
-                "not a ciphertext record with a 16-bit number and no connection id"
-            }
+            RecordError::Header => "not a ciphertext record with a 16-bit number and no connection id",
         })
     }
 }
@@ -100,13 +98,9 @@ pub fn parse(datagram: &[u8], cell: usize) -> Result<Record<'_>, RecordError> {
         return Err(RecordError::Header);
     }
     let (header, body) = if first & WITH_LENGTH == 0 {
-        datagram
-            .split_at_checked(HEADER)
-            .ok_or(RecordError::Short)?
+        datagram.split_at_checked(HEADER).ok_or(RecordError::Short)?
     } else {
-        let (header, body) = datagram
-            .split_at_checked(HEADER_WITH_LENGTH)
-            .ok_or(RecordError::Short)?;
+        let (header, body) = datagram.split_at_checked(HEADER_WITH_LENGTH).ok_or(RecordError::Short)?;
         if usize::from(u16::from_be_bytes([header[3], header[4]])) != cell {
             return Err(RecordError::Length);
         }
@@ -152,27 +146,15 @@ impl Aad {
     pub fn new(header: &[u8], number: u16) -> Aad {
         let [high, low] = number.to_be_bytes();
         match *header {
-            [first, _, _, l0, l1, ..] => Aad {
-                bytes: [first, high, low, l0, l1],
-                len: 5,
-            },
-            [first, ..] => Aad {
-                bytes: [first, high, low, 0, 0],
-                len: 3,
-            },
-            [] => Aad {
-                bytes: [0, high, low, 0, 0],
-                len: 3,
-            },
+            [first, _, _, l0, l1, ..] => Aad { bytes: [first, high, low, l0, l1], len: 5 },
+            [first, ..] => Aad { bytes: [first, high, low, 0, 0], len: 3 },
+            [] => Aad { bytes: [0, high, low, 0, 0], len: 3 },
         }
     }
     /// The associated data of a record that a drover node sends with `number` (W-REC-1).
     pub const fn sent(number: u64) -> Aad {
         let [.., high, low] = number.to_be_bytes();
-        Aad {
-            bytes: [FIRST_BYTE, high, low, 0, 0],
-            len: 3,
-        }
+        Aad { bytes: [FIRST_BYTE, high, low, 0, 0], len: 3 }
     }
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
@@ -188,11 +170,7 @@ pub fn reconstruct(low: u16, expected: u64) -> u64 {
     let up = (u64::from(low)).wrapping_sub(expected) & (WRAP - 1);
     let above = expected.checked_add(up);
     let below = expected.checked_sub(WRAP - up);
-    let (near, far) = if up <= WRAP / 2 {
-        (above, below)
-    } else {
-        (below, above)
-    };
+    let (near, far) = if up <= WRAP / 2 { (above, below) } else { (below, above) };
     // Not both are out of range: that would take a range of less than one wrap.
     near.or(far).unwrap_or(u64::from(low))
 }

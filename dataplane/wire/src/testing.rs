@@ -166,8 +166,7 @@ pub fn any_reply() -> impl Strategy<Value = OwnedReply> {
     let text = vec(any::<char>(), 0..100).prop_map(String::from_iter);
     prop_oneof![
         Just(OwnedReply::Done),
-        (proptest::sample::select(&Refusal::ALL[..]), text)
-            .prop_map(|(code, text)| OwnedReply::Refused(code, text)),
+        (proptest::sample::select(&Refusal::ALL[..]), text).prop_map(|(code, text)| OwnedReply::Refused(code, text)),
         welcome().prop_map(OwnedReply::Welcome),
         vec(any::<u8>(), 0..300).prop_map(OwnedReply::Report),
     ]
@@ -179,84 +178,32 @@ pub fn same(left: &Request, right: &Request) -> bool {
         (Request::Hello, Request::Hello) | (Request::QueryStatus, Request::QueryStatus) => true,
         (Request::PutClass(l), Request::PutClass(r)) => l == r,
         (Request::PutLink(l), Request::PutLink(r)) => {
-            let PutLink {
-                boot,
-                link,
-                generation,
-                local_port,
-                remote,
-                class,
-                peer,
-                ratchet_bits,
-                send,
-                receive,
-                owner,
-            } = l;
-            (boot, link, generation, local_port, remote)
-                == (&r.boot, &r.link, &r.generation, &r.local_port, &r.remote)
-                && (class, peer, ratchet_bits, owner)
-                    == (&r.class, &r.peer, &r.ratchet_bits, &r.owner)
+            let PutLink { boot, link, generation, local_port, remote, class, peer, ratchet_bits, send, receive, owner } =
+                l;
+            (boot, link, generation, local_port, remote) == (&r.boot, &r.link, &r.generation, &r.local_port, &r.remote)
+                && (class, peer, ratchet_bits, owner) == (&r.class, &r.peer, &r.ratchet_bits, &r.owner)
                 && same_direction(send, &r.send)
                 && same_direction(receive, &r.receive)
         }
-        (
-            Request::SwitchLink {
-                boot,
-                link,
-                generation,
-            },
-            Request::SwitchLink {
-                boot: b,
-                link: l,
-                generation: g,
-            },
-        ) => (boot, link, generation) == (b, l, g),
-        (Request::RemoveLink { boot, link: id }, Request::RemoveLink { boot: b, link: i })
-        | (
-            Request::RemoveCircuit { boot, circuit: id },
-            Request::RemoveCircuit {
-                boot: b,
-                circuit: i,
-            },
-        )
-        | (Request::RemoveEnd { boot, end: id }, Request::RemoveEnd { boot: b, end: i }) => {
-            (boot, id) == (b, i)
+        (Request::SwitchLink { boot, link, generation }, Request::SwitchLink { boot: b, link: l, generation: g }) => {
+            (boot, link, generation) == (b, l, g)
         }
+        (Request::RemoveLink { boot, link: id }, Request::RemoveLink { boot: b, link: i })
+        | (Request::RemoveCircuit { boot, circuit: id }, Request::RemoveCircuit { boot: b, circuit: i })
+        | (Request::RemoveEnd { boot, end: id }, Request::RemoveEnd { boot: b, end: i }) => (boot, id) == (b, i),
         (Request::PutCircuit(l), Request::PutCircuit(r)) => {
-            let PutCircuit {
-                boot,
-                circuit,
-                generation,
-                near,
-                far,
-                forward,
-                backward,
-                owner,
-            } = l;
+            let PutCircuit { boot, circuit, generation, near, far, forward, backward, owner } = l;
             (boot, circuit, generation, near) == (&r.boot, &r.circuit, &r.generation, &r.near)
                 && (far, owner) == (&r.far, &r.owner)
                 && same_leg(forward, &r.forward)
                 && same_leg(backward, &r.backward)
         }
         (Request::PutEnd(l), Request::PutEnd(r)) => {
-            let PutEnd {
-                boot,
-                end,
-                generation,
-                at,
-                send_first,
-                receive_first,
-                layers,
-                seal,
-                open,
-            } = l;
+            let PutEnd { boot, end, generation, at, send_first, receive_first, layers, seal, open } = l;
             (boot, end, generation, at) == (&r.boot, &r.end, &r.generation, &r.at)
                 && (send_first, receive_first) == (&r.send_first, &r.receive_first)
                 && layers.len() == r.layers.len()
-                && layers
-                    .iter()
-                    .zip(r.layers.iter())
-                    .all(|(l, r)| same_layer(l, r))
+                && layers.iter().zip(r.layers.iter()).all(|(l, r)| same_layer(l, r))
                 && same_end_secret(seal, &r.seal)
                 && same_end_secret(open, &r.open)
         }
@@ -269,25 +216,12 @@ fn same_direction(Direction { secret, first }: &Direction, r: &Direction) -> boo
     (&secret.0, first) == (&r.secret.0, &r.first)
 }
 
-fn same_leg(
-    Leg {
-        key,
-        first,
-        offset,
-        admitted,
-    }: &Leg,
-    r: &Leg,
-) -> bool {
+fn same_leg(Leg { key, first, offset, admitted }: &Leg, r: &Leg) -> bool {
     (&key.0, first, offset, admitted) == (&r.key.0, &r.first, &r.offset, &r.admitted)
 }
 
 fn same_layer(layer: &EndLayer, r: &EndLayer) -> bool {
-    let EndLayer {
-        forward,
-        forward_offset,
-        backward,
-        backward_offset,
-    } = layer;
+    let EndLayer { forward, forward_offset, backward, backward_offset } = layer;
     (&forward.0, forward_offset) == (&r.forward.0, &r.forward_offset)
         && (&backward.0, backward_offset) == (&r.backward.0, &r.backward_offset)
 }

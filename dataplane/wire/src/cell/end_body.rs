@@ -44,11 +44,7 @@ impl Parts<'_> {
 pub fn split(body: &[u8]) -> Option<Parts<'_>> {
     let (number, rest) = body.split_first_chunk::<END_NUMBER>()?;
     let (sealed, tag) = rest.split_last_chunk::<TAG>()?;
-    Some(Parts {
-        number,
-        sealed,
-        tag,
-    })
+    Some(Parts { number, sealed, tag })
 }
 
 /// The parts of a body, to write into.
@@ -66,11 +62,7 @@ pub struct PartsMut<'a> {
 pub fn split_mut(body: &mut [u8]) -> Option<PartsMut<'_>> {
     let (number, rest) = body.split_first_chunk_mut::<END_NUMBER>()?;
     let (sealed, tag) = rest.split_last_chunk_mut::<TAG>()?;
-    Some(PartsMut {
-        number,
-        sealed,
-        tag,
-    })
+    Some(PartsMut { number, sealed, tag })
 }
 
 /// Writes length and payload into a whole `inner` part and zeroes the rest. An empty payload is filler.
@@ -134,13 +126,7 @@ mod tests {
     fn a_payload_longer_than_its_length_field_is_refused() {
         let mut inner = vec![0; 70_000];
         assert_eq!(write_inner(&mut inner, &vec![1; 65_535]), Ok(()));
-        assert_eq!(
-            write_inner(&mut inner, &vec![1; 65_536]),
-            Err(TooLong {
-                len: 65_536,
-                max: 65_535
-            })
-        );
+        assert_eq!(write_inner(&mut inner, &vec![1; 65_536]), Err(TooLong { len: 65_536, max: 65_535 }));
     }
 
     proptest! {

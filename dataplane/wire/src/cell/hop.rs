@@ -47,16 +47,9 @@ pub fn covered(body: &[u8]) -> Option<&[u8]> {
 /// Reads a whole body. The data is worth nothing before the MAC was compared.
 pub fn read(body: &[u8]) -> Result<Hop<'_>, BodyError> {
     let (covered, mac) = body.split_last_chunk::<TAG>().ok_or(BodyError::Short)?;
-    let (check, rest) = covered
-        .split_first_chunk::<CHECK>()
-        .ok_or(BodyError::Short)?;
+    let (check, rest) = covered.split_first_chunk::<CHECK>().ok_or(BodyError::Short)?;
     let (kind, counted) = rest.split_first().ok_or(BodyError::Short)?;
-    Ok(Hop {
-        check: *check,
-        kind: *kind,
-        data: read_counted(counted)?,
-        mac,
-    })
+    Ok(Hop { check: *check, kind: *kind, data: read_counted(counted)?, mac })
 }
 
 /// Writes a whole body; the MAC's bytes are zeroed, to be filled in.
@@ -65,10 +58,7 @@ pub fn read(body: &[u8]) -> Result<Hop<'_>, BodyError> {
 ///
 /// [`TooLong`] when `data` does not fit, or when `body` has no room for the fixed fields. Then nothing is written.
 pub fn write(body: &mut [u8], check: [u8; CHECK], kind: u8, data: &[u8]) -> Result<(), TooLong> {
-    let none = TooLong {
-        len: data.len(),
-        max: 0,
-    };
+    let none = TooLong { len: data.len(), max: 0 };
     let (covered, mac) = body.split_last_chunk_mut::<TAG>().ok_or(none)?;
     let (head, counted) = covered.split_first_chunk_mut::<LENGTH_AT>().ok_or(none)?;
     write_counted(counted, data)?;
@@ -92,12 +82,7 @@ mod tests {
         assert!(body[14..].iter().all(|byte| *byte == 0));
         assert_eq!(covered(&body).map(<[u8]>::len), Some(mac_at(256)));
         body[mac_at(256)..].copy_from_slice(&[9; TAG]);
-        let hop = Hop {
-            check: *b"12345678",
-            kind: 7,
-            data: b"abc",
-            mac: &[9; TAG],
-        };
+        let hop = Hop { check: *b"12345678", kind: 7, data: b"abc", mac: &[9; TAG] };
         assert_eq!(read(&body), Ok(hop));
     }
 
@@ -106,23 +91,13 @@ mod tests {
         for size in CellSize::ALL {
             let (s, mut body) = (size.bytes(), vec![0xaa; size.body_len()]);
             assert_eq!(DATA_AT + data_max(s) + TAG, body.len());
-            assert_eq!(
-                write(&mut body, [1; CHECK], 1, &vec![5; data_max(s)]),
-                Ok(())
-            );
+            assert_eq!(write(&mut body, [1; CHECK], 1, &vec![5; data_max(s)]), Ok(()));
             assert_eq!(read(&body).map(|hop| hop.data.len()), Ok(data_max(s)));
             let before = body.clone();
             let len = data_max(s) + 1;
-            assert_eq!(
-                write(&mut body, [2; CHECK], 2, &vec![5; len]),
-                Err(TooLong {
-                    len,
-                    max: data_max(s)
-                })
-            );
+            assert_eq!(write(&mut body, [2; CHECK], 2, &vec![5; len]), Err(TooLong { len, max: data_max(s) }));
             assert_eq!(body, before);
-            body[LENGTH_AT..DATA_AT]
-                .copy_from_slice(&u16::try_from(len).expect("small").to_be_bytes());
+            body[LENGTH_AT..DATA_AT].copy_from_slice(&u16::try_from(len).expect("small").to_be_bytes());
             assert_eq!(read(&body), Err(BodyError::Length));
         }
         for len in 0..DATA_AT + TAG {

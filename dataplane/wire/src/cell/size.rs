@@ -152,12 +152,7 @@ mod tests {
     fn errors_name_the_allowed_values() {
         for text in ["", "0256", "256 ", "+256", "128", "S256", "2048"] {
             let error = text.parse::<CellSize>().expect_err(text).to_string();
-            assert!(
-                ["256", "512", "1024"]
-                    .iter()
-                    .all(|size| error.contains(size)),
-                "{error}"
-            );
+            assert!(["256", "512", "1024"].iter().all(|size| error.contains(size)), "{error}");
         }
         assert_eq!(CellSize::try_from(usize::MAX), Err(CellSizeError));
     }

@@ -62,16 +62,8 @@ impl fmt::Display for DecodeError {
 impl core::error::Error for DecodeError {}
 
 /// `Ok` when `ok`, else the error that names the field.
-pub(super) fn check(
-    ok: bool,
-    name: &'static str,
-    allowed: &'static str,
-) -> Result<(), DecodeError> {
-    if ok {
-        Ok(())
-    } else {
-        Err(DecodeError::Field { name, allowed })
-    }
+pub(super) fn check(ok: bool, name: &'static str, allowed: &'static str) -> Result<(), DecodeError> {
+    if ok { Ok(()) } else { Err(DecodeError::Field { name, allowed }) }
 }
 
 /// Writes fields one after another.
@@ -84,10 +76,7 @@ impl<'o> Writer<'o> {
     /// Begins a message: writes the frame.
     pub(super) fn frame(out: &'o mut [u8], kind: u8, request_id: u32) -> Result<Writer<'o>, Full> {
         let most = out.len().min(MAX_MESSAGE);
-        let mut writer = Writer {
-            out: &mut out[..most],
-            at: 0,
-        };
+        let mut writer = Writer { out: &mut out[..most], at: 0 };
         writer.bytes(&[VERSION, kind, 0, 0])?;
         writer.u32(request_id)?;
         Ok(writer)
@@ -97,10 +86,7 @@ impl<'o> Writer<'o> {
         self.at
     }
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Full> {
-        let room = self
-            .out
-            .get_mut(self.at..)
-            .and_then(|rest| rest.get_mut(..bytes.len()));
+        let room = self.out.get_mut(self.at..).and_then(|rest| rest.get_mut(..bytes.len()));
         room.ok_or(Full)?.copy_from_slice(bytes);
         self.at += bytes.len();
         Ok(())
@@ -133,9 +119,7 @@ impl<'a> Reader<'a> {
         if message.len() > MAX_MESSAGE {
             return Err(DecodeError::Long);
         }
-        let (frame, rest) = message
-            .split_first_chunk::<FRAME>()
-            .ok_or(DecodeError::Short)?;
+        let (frame, rest) = message.split_first_chunk::<FRAME>().ok_or(DecodeError::Short)?;
         let &[version, kind, z0, z1, a, b, c, d] = frame;
         if version != VERSION {
             return Err(DecodeError::Version(version));
@@ -148,11 +132,7 @@ impl<'a> Reader<'a> {
     }
     /// Succeeds when every byte was read.
     pub(super) fn end(self) -> Result<(), DecodeError> {
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(DecodeError::Trailing)
-        }
+        if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::Trailing) }
     }
     pub(super) fn bytes(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
         let (bytes, rest) = self.rest.split_at_checked(len).ok_or(DecodeError::Short)?;
@@ -180,10 +160,7 @@ impl<'a> Reader<'a> {
         match self.u8()? {
             0 => Ok(false),
             1 => Ok(true),
-            _ => Err(DecodeError::Field {
-                name,
-                allowed: "0 or 1",
-            }),
+            _ => Err(DecodeError::Field { name, allowed: "0 or 1" }),
         }
     }
 }

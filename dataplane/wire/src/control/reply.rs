@@ -15,10 +15,7 @@ pub type Workers = List<WorkerInfo, WORKERS_MAX>;
 
 /// A message from the data plane to control: the answer to the request whose id it carries.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "a welcome is held once, on the stack: no allocation"
-)]
+#[allow(clippy::large_enum_variant, reason = "a welcome is held once, on the stack: no allocation")]
 pub enum Reply<'a> {
     /// It is so, whether by this request or already.
     Done,
@@ -93,10 +90,7 @@ impl WorkerInfo {
 /// Listens nowhere, not pinned.
 impl Default for WorkerInfo {
     fn default() -> Self {
-        WorkerInfo {
-            listen: Address::default(),
-            core: WorkerInfo::NOT_PINNED,
-        }
+        WorkerInfo { listen: Address::default(), core: WorkerInfo::NOT_PINNED }
     }
 }
 
@@ -150,10 +144,7 @@ impl<'a> Reply<'a> {
                 let (code, len) = (Refusal::take(r)?, usize::from(r.u16()?));
                 check(len <= TEXT_MAX, "text", "at most 512 bytes")?;
                 let text = core::str::from_utf8(r.bytes(len)?);
-                let text = text.map_err(|_| DecodeError::Field {
-                    name: "text",
-                    allowed: "UTF-8",
-                })?;
+                let text = text.map_err(|_| DecodeError::Field { name: "text", allowed: "UTF-8" })?;
                 Reply::Refused { code, text }
             }
             kind::WELCOME => Reply::Welcome(Welcome::take(r)?),
@@ -172,9 +163,7 @@ impl<'a> Reply<'a> {
 /// The longest start of `text` that has at most [`TEXT_MAX`] bytes and ends with a whole character.
 fn cut(text: &str) -> &str {
     let ends = (0..=TEXT_MAX).rev();
-    ends.filter_map(|end| text.get(..end))
-        .next()
-        .unwrap_or(text)
+    ends.filter_map(|end| text.get(..end)).next().unwrap_or(text)
 }
 
 impl Refusal {
@@ -193,13 +182,8 @@ impl Refusal {
 
     fn take(reader: &mut Reader<'_>) -> Result<Refusal, DecodeError> {
         let code = reader.u16()?;
-        let known = Refusal::ALL
-            .into_iter()
-            .find(|refusal| *refusal as u16 == code);
-        known.ok_or(DecodeError::Field {
-            name: "code",
-            allowed: "1 (malformed) to 9 (busy)",
-        })
+        let known = Refusal::ALL.into_iter().find(|refusal| *refusal as u16 == code);
+        known.ok_or(DecodeError::Field { name: "code", allowed: "1 (malformed) to 9 (busy)" })
     }
 }
 
@@ -209,10 +193,7 @@ impl WorkerInfo {
         writer.u16(self.core)
     }
     fn take(r: &mut Reader<'_>) -> Result<WorkerInfo, DecodeError> {
-        Ok(WorkerInfo {
-            listen: Address::take(r)?,
-            core: r.u16()?,
-        })
+        Ok(WorkerInfo { listen: Address::take(r)?, core: r.u16()? })
     }
 }
 
@@ -227,10 +208,7 @@ impl Welcome {
     }
 
     fn take(r: &mut Reader<'_>) -> Result<Welcome, DecodeError> {
-        let too_many = DecodeError::Field {
-            name: "workers",
-            allowed: "at most 64",
-        };
+        let too_many = DecodeError::Field { name: "workers", allowed: "at most 64" };
         let welcome = Welcome {
             boot: BootId::take(r)?,
             cell: r.u16()?,
@@ -239,11 +217,7 @@ impl Welcome {
             ends: r.bool("ends")?,
             workers: Workers::take(r, too_many, WorkerInfo::take)?,
         };
-        check(
-            CellSize::try_from(welcome.cell).is_ok(),
-            "cell",
-            "256, 512 or 1024",
-        )?;
+        check(CellSize::try_from(welcome.cell).is_ok(), "cell", "256, 512 or 1024")?;
         Ok(welcome)
     }
 }

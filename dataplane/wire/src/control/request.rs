@@ -30,10 +30,7 @@ pub type Layers = List<EndLayer, LAYERS_MAX>;
 
 /// A message from control to the data plane.
 #[derive(Clone, Debug)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "a put is held once, on the stack: no allocation"
-)]
+#[allow(clippy::large_enum_variant, reason = "a put is held once, on the stack: no allocation")]
 pub enum Request {
     /// Who are you? Answered by `Welcome`.
     Hello,
@@ -130,7 +127,7 @@ pub enum Peer {
 /// One direction's keys of a link at one generation.
 #[derive(Clone, Debug)]
 pub struct Direction {
-    /// The traffic secret of the generation's ratchet step 0.
+    /// The traffic secret of the ratchet step that holds `first` (W-KEY-3).
     pub secret: Secret<32>,
     /// The first record number.
     pub first: u64,
@@ -284,11 +281,7 @@ impl Request {
             Request::PutLink(put) => put.put(writer)?,
             Request::PutCircuit(put) => put.put(writer)?,
             Request::PutEnd(put) => put.put(writer)?,
-            Request::SwitchLink {
-                boot,
-                link,
-                generation,
-            } => {
+            Request::SwitchLink { boot, link, generation } => {
                 boot.put(writer)?;
                 writer.u32(*link)?;
                 writer.u32(*generation)?;
@@ -318,30 +311,15 @@ impl Request {
             kind::PUT_LINK => Request::PutLink(PutLink::take(r)?),
             kind::SWITCH_LINK => {
                 let (boot, link) = (BootId::take(r)?, take_id(r, "link")?);
-                Request::SwitchLink {
-                    boot,
-                    link,
-                    generation: r.u32()?,
-                }
+                Request::SwitchLink { boot, link, generation: r.u32()? }
             }
-            kind::REMOVE_LINK => Request::RemoveLink {
-                boot: BootId::take(r)?,
-                link: take_id(r, "link")?,
-            },
+            kind::REMOVE_LINK => Request::RemoveLink { boot: BootId::take(r)?, link: take_id(r, "link")? },
             kind::PUT_CIRCUIT => Request::PutCircuit(PutCircuit::take(r)?),
-            kind::REMOVE_CIRCUIT => Request::RemoveCircuit {
-                boot: BootId::take(r)?,
-                circuit: take_id(r, "circuit")?,
-            },
+            kind::REMOVE_CIRCUIT => Request::RemoveCircuit { boot: BootId::take(r)?, circuit: take_id(r, "circuit")? },
             kind::PUT_END => Request::PutEnd(PutEnd::take(r)?),
-            kind::REMOVE_END => Request::RemoveEnd {
-                boot: BootId::take(r)?,
-                end: take_id(r, "end")?,
-            },
+            kind::REMOVE_END => Request::RemoveEnd { boot: BootId::take(r)?, end: take_id(r, "end")? },
             kind::QUERY_STATUS => Request::QueryStatus,
-            kind::QUERY_LINKS => Request::QueryLinks {
-                from: take_id(r, "from")?,
-            },
+            kind::QUERY_LINKS => Request::QueryLinks { from: take_id(r, "from")? },
             other => return Err(DecodeError::Kind(other)),
         };
         reader.end()?;

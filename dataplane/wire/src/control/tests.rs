@@ -46,14 +46,8 @@ fn link() -> PutLink {
         class: 0x0102,
         peer: Peer::Foreign,
         ratchet_bits: 24,
-        send: Direction {
-            secret: Secret([0x51; 32]),
-            first: 5,
-        },
-        receive: Direction {
-            secret: Secret([0x52; 32]),
-            first: 6,
-        },
+        send: Direction { secret: Secret([0x51; 32]), first: 5 },
+        receive: Direction { secret: Secret([0x52; 32]), first: 6 },
         owner: Owner::new(b"me").expect("short"),
     }
 }
@@ -65,18 +59,8 @@ fn circuit() -> PutCircuit {
         generation: 2,
         near: LinkEnd { link: 3, id: 4 },
         far: Some(LinkEnd { link: 5, id: 6 }),
-        forward: Leg {
-            key: Secret([0xf0; 16]),
-            first: 7,
-            offset: 8,
-            admitted: true,
-        },
-        backward: Leg {
-            key: Secret([0xba; 16]),
-            first: 9,
-            offset: 10,
-            admitted: false,
-        },
+        forward: Leg { key: Secret([0xf0; 16]), first: 7, offset: 8, admitted: true },
+        backward: Leg { key: Secret([0xba; 16]), first: 9, offset: 10, admitted: false },
         owner: Owner::default(),
     }
 }
@@ -96,14 +80,8 @@ fn end() -> PutEnd {
         send_first: 5,
         receive_first: 6,
         layers: Layers::from_slice(&[layer(0x10), layer(0x20)]).expect("fits"),
-        seal: EndSecret {
-            key: Secret([0x61; 16]),
-            iv: Secret([0x62; 12]),
-        },
-        open: EndSecret {
-            key: Secret([0x63; 16]),
-            iv: Secret([0x64; 12]),
-        },
+        seal: EndSecret { key: Secret([0x61; 16]), iv: Secret([0x62; 12]) },
+        open: EndSecret { key: Secret([0x63; 16]), iv: Secret([0x64; 12]) },
     }
 }
 
@@ -111,48 +89,22 @@ fn end() -> PutEnd {
 fn hex(parts: &[&str]) -> Vec<u8> {
     let digits = parts.concat();
     let pairs = digits.as_bytes().chunks(2);
-    pairs
-        .map(|pair| {
-            u8::from_str_radix(core::str::from_utf8(pair).expect("ASCII"), 16).expect("hex")
-        })
-        .collect()
+    pairs.map(|pair| u8::from_str_radix(core::str::from_utf8(pair).expect("ASCII"), 16).expect("hex")).collect()
 }
 
 #[test]
 fn known_answers_of_requests() {
     let boot = "b0".repeat(16);
+    assert_eq!(bytes_of(&Request::Hello, 0x0102_0304), hex(&["01010000", "01020304"]));
+    assert_eq!(bytes_of(&Request::QueryStatus, 0), hex(&["010a0000", "00000000"]));
+    assert_eq!(bytes_of(&Request::QueryLinks { from: 9 }, 1), hex(&["010b0000", "00000001", "00000009"]));
     assert_eq!(
-        bytes_of(&Request::Hello, 0x0102_0304),
-        hex(&["01010000", "01020304"])
-    );
-    assert_eq!(
-        bytes_of(&Request::QueryStatus, 0),
-        hex(&["010a0000", "00000000"])
-    );
-    assert_eq!(
-        bytes_of(&Request::QueryLinks { from: 9 }, 1),
-        hex(&["010b0000", "00000001", "00000009"])
-    );
-    assert_eq!(
-        bytes_of(
-            &Request::SwitchLink {
-                boot: BOOT,
-                link: 2,
-                generation: 3
-            },
-            1
-        ),
+        bytes_of(&Request::SwitchLink { boot: BOOT, link: 2, generation: 3 }, 1),
         hex(&["01040000", "00000001", &boot, "00000002", "00000003"])
     );
     let removes = [
-        Request::RemoveLink {
-            boot: BOOT,
-            link: 2,
-        },
-        Request::RemoveCircuit {
-            boot: BOOT,
-            circuit: 2,
-        },
+        Request::RemoveLink { boot: BOOT, link: 2 },
+        Request::RemoveCircuit { boot: BOOT, circuit: 2 },
         Request::RemoveEnd { boot: BOOT, end: 2 },
     ];
     for (remove, kind) in removes.iter().zip(["05", "07", "09"]) {
@@ -252,23 +204,11 @@ fn known_answers_of_requests() {
 fn known_answers_of_replies() {
     assert_eq!(reply_bytes(&Reply::Done, 7), hex(&["01800000", "00000007"]));
     assert_eq!(
-        reply_bytes(
-            &Reply::Refused {
-                code: Refusal::Exists,
-                text: "no"
-            },
-            7
-        ),
+        reply_bytes(&Reply::Refused { code: Refusal::Exists, text: "no" }, 7),
         hex(&["01810000", "00000007", "0004", "0002", "6e6f"])
     );
-    assert_eq!(
-        reply_bytes(&Reply::Report(b"{}"), 7),
-        hex(&["01830000", "00000007", "00000002", "7b7d"])
-    );
-    let worker = WorkerInfo {
-        listen: Address::from(SocketAddr::from(([0u8; 16], 1))),
-        core: 0xffff,
-    };
+    assert_eq!(reply_bytes(&Reply::Report(b"{}"), 7), hex(&["01830000", "00000007", "00000002", "7b7d"]));
+    let worker = WorkerInfo { listen: Address::from(SocketAddr::from(([0u8; 16], 1))), core: 0xffff };
     let welcome = Welcome {
         boot: BOOT,
         cell: 512,
@@ -308,18 +248,9 @@ fn the_frame_is_checked() {
         assert_eq!(with(0, version), Err(DecodeError::Version(version)));
     }
     for at in [2, 3] {
-        assert_eq!(
-            with(at, 1),
-            Err(DecodeError::Field {
-                name: "reserved",
-                allowed: "must be zero"
-            })
-        );
+        assert_eq!(with(at, 1), Err(DecodeError::Field { name: "reserved", allowed: "must be zero" }));
     }
-    assert_eq!(
-        Request::decode(&vec![1; MAX_MESSAGE + 1]).err(),
-        Some(DecodeError::Long)
-    );
+    assert_eq!(Request::decode(&vec![1; MAX_MESSAGE + 1]).err(), Some(DecodeError::Long));
     for kind in 0..=255u8 {
         let mut odd = good.clone();
         odd[1] = kind;
@@ -331,11 +262,7 @@ fn the_frame_is_checked() {
             kind::DUMP..=kind::RAW => {
                 let later = Some(DecodeError::Later(kind));
                 assert_eq!((request, reply), (later, later));
-                assert!(
-                    DecodeError::Later(kind)
-                        .to_string()
-                        .contains("kept for a later version")
-                );
+                assert!(DecodeError::Later(kind).to_string().contains("kept for a later version"));
             }
             _ => {
                 let unknown = Some(DecodeError::Kind(kind));
@@ -343,18 +270,12 @@ fn the_frame_is_checked() {
             }
         }
     }
-    assert_eq!(
-        (kind::DUMP, kind::PUNT, kind::INJECT, kind::RAW),
-        (32, 33, 34, 35)
-    );
+    assert_eq!((kind::DUMP, kind::PUNT, kind::INJECT, kind::RAW), (32, 33, 34, 35));
 }
 
 #[test]
 fn request_ids_of_any_bytes() {
-    assert_eq!(
-        request_id_of(&bytes_of(&Request::Hello, 0xfedc_ba98)),
-        0xfedc_ba98
-    );
+    assert_eq!(request_id_of(&bytes_of(&Request::Hello, 0xfedc_ba98)), 0xfedc_ba98);
     assert_eq!(request_id_of(&[9, 9, 9, 9, 0, 0, 1, 2]), 0x102);
     assert_eq!(request_id_of(&[1; 7]), 0);
     assert_eq!(request_id_of(&[]), 0);
@@ -364,59 +285,28 @@ fn request_ids_of_any_bytes() {
 fn errors_read_well() {
     let error = |error: DecodeError| error.to_string();
     assert_eq!(
-        error(DecodeError::Field {
-            name: "slots",
-            allowed: "1 to slots_max"
-        }),
+        error(DecodeError::Field { name: "slots", allowed: "1 to slots_max" }),
         "field slots is out of range: 1 to slots_max"
     );
-    assert_eq!(
-        error(DecodeError::Version(2)),
-        "message version 2; this is version 1"
-    );
-    assert_eq!(
-        error(DecodeError::Later(32)),
-        "message kind 32 is kept for a later version"
-    );
+    assert_eq!(error(DecodeError::Version(2)), "message version 2; this is version 1");
+    assert_eq!(error(DecodeError::Later(32)), "message kind 32 is kept for a later version");
 }
 
 #[test]
 fn secrets_do_not_show() {
-    for request in [
-        Request::PutLink(link()),
-        Request::PutCircuit(circuit()),
-        Request::PutEnd(end()),
-    ] {
+    for request in [Request::PutLink(link()), Request::PutCircuit(circuit()), Request::PutEnd(end())] {
         let text = format!("{request:?}");
         assert!(text.contains("Secret(..)"));
         let bytes = [0x51, 0x52, 0xf0, 0xba, 0x61, 0x62, 0x63, 0x64];
-        assert!(
-            bytes
-                .iter()
-                .all(|byte| !text.contains(&format!("{byte}, {byte}"))),
-            "{text}"
-        );
+        assert!(bytes.iter().all(|byte| !text.contains(&format!("{byte}, {byte}"))), "{text}");
     }
 }
 
 #[test]
 fn a_long_text_is_cut_at_a_character() {
-    for (text, kept) in [
-        ("x".repeat(600), 512),
-        ("é".repeat(300), 512),
-        (format!("x{}", "é".repeat(300)), 511),
-    ] {
-        let bytes = reply_bytes(
-            &Reply::Refused {
-                code: Refusal::Limit,
-                text: &text,
-            },
-            1,
-        );
-        let expected = Reply::Refused {
-            code: Refusal::Limit,
-            text: &text[..kept],
-        };
+    for (text, kept) in [("x".repeat(600), 512), ("é".repeat(300), 512), (format!("x{}", "é".repeat(300)), 511)] {
+        let bytes = reply_bytes(&Reply::Refused { code: Refusal::Limit, text: &text }, 1);
+        let expected = Reply::Refused { code: Refusal::Limit, text: &text[..kept] };
         assert_eq!(Reply::decode(&bytes), Ok((1, expected)));
     }
 }
@@ -429,10 +319,7 @@ fn the_longest_request_fits_its_limit() {
     let link = Request::PutLink(PutLink { owner, ..link() });
     let circuit = Request::PutCircuit(PutCircuit { owner, ..circuit() });
     let longest = [end, link, circuit].map(|request| bytes_of(&request, 1).len());
-    assert!(
-        longest.into_iter().all(|len| len <= REQUEST_MAX),
-        "{longest:?}"
-    );
+    assert!(longest.into_iter().all(|len| len <= REQUEST_MAX), "{longest:?}");
 }
 
 #[test]

@@ -76,10 +76,7 @@ pub struct Address {
 /// `[::]:0`.
 impl Default for Address {
     fn default() -> Self {
-        Address {
-            ip: [0; 16],
-            port: 0,
-        }
+        Address { ip: [0; 16], port: 0 }
     }
 }
 
@@ -89,10 +86,7 @@ impl From<SocketAddr> for Address {
             IpAddr::V4(ip) => ip.to_ipv6_mapped(),
             IpAddr::V6(ip) => ip,
         };
-        Address {
-            ip: ip.octets(),
-            port: address.port(),
-        }
+        Address { ip: ip.octets(), port: address.port() }
     }
 }
 
@@ -119,10 +113,7 @@ impl Address {
         writer.u16(self.port)
     }
     pub(super) fn take(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Address {
-            ip: *reader.array()?,
-            port: reader.u16()?,
-        })
+        Ok(Address { ip: *reader.array()?, port: reader.u16()? })
     }
 }
 
@@ -162,10 +153,7 @@ impl Owner {
 /// Empty.
 impl Default for Owner {
     fn default() -> Self {
-        Owner {
-            bytes: [0; OWNER_MAX],
-            len: 0,
-        }
+        Owner { bytes: [0; OWNER_MAX], len: 0 }
     }
 }
 
@@ -196,10 +184,7 @@ impl<T: Default, const N: usize> List<T, N> {
     /// An empty list.
     pub fn new() -> Self {
         let () = Self::CAPACITY;
-        List {
-            items: core::array::from_fn(|_| T::default()),
-            len: 0,
-        }
+        List { items: core::array::from_fn(|_| T::default()), len: 0 }
     }
     /// Appends an item; [`Full`] when there are `N`.
     pub fn push(&mut self, item: T) -> Result<(), Full> {
@@ -213,10 +198,7 @@ impl<T: Default, const N: usize> List<T, N> {
         T: Clone,
     {
         let mut list = List::new();
-        items
-            .iter()
-            .try_for_each(|item| list.push(item.clone()))
-            .ok()?;
+        items.iter().try_for_each(|item| list.push(item.clone())).ok()?;
         Some(list)
     }
     /// The items.
@@ -296,25 +278,15 @@ mod tests {
 
     #[test]
     fn addresses_go_there_and_back() {
-        for text in [
-            "127.0.0.1:5000",
-            "[2001:db8::1]:1",
-            "[::1]:65535",
-            "0.0.0.0:0",
-        ] {
+        for text in ["127.0.0.1:5000", "[2001:db8::1]:1", "[::1]:65535", "0.0.0.0:0"] {
             let socket: SocketAddr = text.parse().expect("an address");
             let address = Address::from(socket);
             assert_eq!(SocketAddr::from(address), socket);
             assert_eq!(address.to_string(), text);
         }
         let v4 = Address::from(SocketAddr::from(([1, 2, 3, 4], 9)));
-        assert_eq!(
-            v4.ip,
-            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 1, 2, 3, 4]
-        );
-        let unspecified = |text: &str| {
-            Address::from(text.parse::<SocketAddr>().expect("an address")).is_unspecified()
-        };
+        assert_eq!(v4.ip, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 1, 2, 3, 4]);
+        let unspecified = |text: &str| Address::from(text.parse::<SocketAddr>().expect("an address")).is_unspecified();
         assert!(unspecified("0.0.0.0:1") && unspecified("[::]:1"));
         assert!(!unspecified("0.0.0.1:1") && !unspecified("[::1]:1"));
     }
@@ -332,10 +304,7 @@ mod tests {
     #[test]
     fn lists_are_bounded() {
         let mut list = List::<u8, 2>::new();
-        assert_eq!(
-            (list.push(1), list.push(2), list.push(3)),
-            (Ok(()), Ok(()), Err(Full))
-        );
+        assert_eq!((list.push(1), list.push(2), list.push(3)), (Ok(()), Ok(()), Err(Full)));
         assert_eq!(list.as_slice(), [1, 2]);
         assert_eq!(format!("{list:?}"), "[1, 2]");
         assert_eq!(List::<u8, 2>::from_slice(&[1, 2]), Some(list));

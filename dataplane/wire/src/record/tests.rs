@@ -66,45 +66,25 @@ fn one_record_a_datagram_no_more_no_less() {
             long.push(0);
             assert_eq!(parse(&long, cell), Err(RecordError::Length));
             long.extend(whole);
-            assert_eq!(
-                parse(&long, cell),
-                Err(RecordError::Length),
-                "two records in a datagram"
-            );
+            assert_eq!(parse(&long, cell), Err(RecordError::Length), "two records in a datagram");
         }
     }
     let mut odd = datagram(0x2f, 256);
     odd[4] ^= 1;
     assert_eq!(parse(&odd, 256), Err(RecordError::Length));
-    assert_eq!(
-        parse(&datagram(0x2b, 15), 15),
-        Err(RecordError::Length),
-        "no room for the sample"
-    );
+    assert_eq!(parse(&datagram(0x2b, 15), 15), Err(RecordError::Length), "no room for the sample");
 }
 
 #[test]
 fn a_record_not_from_the_parser_does_not_panic() {
-    let record = Record {
-        header: &[],
-        body: &[1],
-    };
-    assert_eq!(
-        (record.epoch_bits(), *record.sample(), record.number([1, 2])),
-        (0, [0; 16], 0x0102)
-    );
+    let record = Record { header: &[], body: &[1] };
+    assert_eq!((record.epoch_bits(), *record.sample(), record.number([1, 2])), (0, [0; 16], 0x0102));
 }
 
 #[test]
 fn associated_data_is_the_header_with_its_number() {
-    assert_eq!(
-        Aad::new(&[0x2b, 0xaa, 0xbb], 0x0102).as_bytes(),
-        [0x2b, 1, 2]
-    );
-    assert_eq!(
-        Aad::new(&[0x2f, 0xaa, 0xbb, 1, 0], 0x0102).as_bytes(),
-        [0x2f, 1, 2, 1, 0]
-    );
+    assert_eq!(Aad::new(&[0x2b, 0xaa, 0xbb], 0x0102).as_bytes(), [0x2b, 1, 2]);
+    assert_eq!(Aad::new(&[0x2f, 0xaa, 0xbb, 1, 0], 0x0102).as_bytes(), [0x2f, 1, 2, 1, 0]);
     assert_eq!(Aad::sent(0xffff_0102), Aad::new(&[0x2b, 0, 0], 0x0102));
 }
 
@@ -112,28 +92,12 @@ fn associated_data_is_the_header_with_its_number() {
 fn reconstruction_at_the_ends() {
     assert_eq!(reconstruct(0, 0), 0);
     assert_eq!(reconstruct(0xffff, 0), 0xffff, "never below zero");
-    assert_eq!(
-        reconstruct(0xffff, 0x7fff),
-        0xffff,
-        "a tie goes up, and here there is no below"
-    );
-    assert_eq!(
-        reconstruct(0, u64::MAX),
-        u64::MAX - 0xffff,
-        "never above the range"
-    );
+    assert_eq!(reconstruct(0xffff, 0x7fff), 0xffff, "a tie goes up, and here there is no below");
+    assert_eq!(reconstruct(0, u64::MAX), u64::MAX - 0xffff, "never above the range");
     assert_eq!(reconstruct(0xffff, u64::MAX), u64::MAX);
     assert_eq!(reconstruct(0x8000, 0x1_0000), 0x1_8000, "a tie goes up");
-    assert_eq!(
-        reconstruct(0xfffe, 0x1_0001),
-        0xfffe,
-        "an old one, across a wrap"
-    );
-    assert_eq!(
-        reconstruct(3, 0x1_fffe),
-        0x2_0003,
-        "a new one, across a wrap"
-    );
+    assert_eq!(reconstruct(0xfffe, 0x1_0001), 0xfffe, "an old one, across a wrap");
+    assert_eq!(reconstruct(3, 0x1_fffe), 0x2_0003, "a new one, across a wrap");
 }
 
 #[test]
@@ -169,8 +133,7 @@ fn any_number() -> impl Strategy<Value = u64> {
     prop_oneof![
         0..4 * WRAP,
         (0..4 * WRAP).prop_map(|n| u64::MAX - n),
-        (any::<u64>(), 0u64..9)
-            .prop_map(|(n, d)| (n & !(WRAP - 1)).wrapping_add(d).wrapping_sub(4)),
+        (any::<u64>(), 0u64..9).prop_map(|(n, d)| (n & !(WRAP - 1)).wrapping_add(d).wrapping_sub(4)),
         any::<u64>(),
     ]
 }

@@ -11,20 +11,12 @@ pub(super) fn take_id(reader: &mut Reader<'_>, name: &'static str) -> Result<u32
 }
 
 impl ClassKind {
-    const ALL: [ClassKind; 4] = [
-        ClassKind::Client,
-        ClassKind::Superpeer,
-        ClassKind::Zone,
-        ClassKind::Pair,
-    ];
+    const ALL: [ClassKind; 4] = [ClassKind::Client, ClassKind::Superpeer, ClassKind::Zone, ClassKind::Pair];
 
     pub(super) fn take(reader: &mut Reader<'_>) -> Result<ClassKind, DecodeError> {
         let byte = reader.u8()?;
         let known = ClassKind::ALL.into_iter().find(|kind| *kind as u8 == byte);
-        known.ok_or(DecodeError::Field {
-            name: "kind",
-            allowed: "0 (client) to 3 (pair)",
-        })
+        known.ok_or(DecodeError::Field { name: "kind", allowed: "0 (client) to 3 (pair)" })
     }
 }
 
@@ -33,10 +25,7 @@ impl Peer {
         match reader.u8()? {
             0 => Ok(Peer::Drover),
             1 => Ok(Peer::Foreign),
-            _ => Err(DecodeError::Field {
-                name: "peer",
-                allowed: "0 (drover) or 1 (foreign)",
-            }),
+            _ => Err(DecodeError::Field { name: "peer", allowed: "0 (drover) or 1 (foreign)" }),
         }
     }
 }
@@ -63,17 +52,9 @@ impl PutClass {
             at_ns: r.u64()?,
         };
         let round = ROUND_NS_MIN..=ROUND_NS_MAX;
-        check(
-            round.contains(&put.round_ns),
-            "round_ns",
-            "1000000 to 10000000000 (1 ms to 10 s)",
-        )?;
+        check(round.contains(&put.round_ns), "round_ns", "1000000 to 10000000000 (1 ms to 10 s)")?;
         check(put.slots_max <= SLOTS_MAX, "slots_max", "1 to 1048576")?;
-        check(
-            (1..=put.slots_max).contains(&put.slots),
-            "slots",
-            "1 to slots_max",
-        )?;
+        check((1..=put.slots_max).contains(&put.slots), "slots", "1 to slots_max")?;
         Ok(put)
     }
 }
@@ -84,10 +65,7 @@ impl Direction {
         writer.u64(self.first)
     }
     pub(super) fn take(r: &mut Reader<'_>) -> Result<Direction, DecodeError> {
-        Ok(Direction {
-            secret: Secret::take(r)?,
-            first: r.u64()?,
-        })
+        Ok(Direction { secret: Secret::take(r)?, first: r.u64()? })
     }
 }
 
@@ -121,11 +99,7 @@ impl PutLink {
             owner: Owner::take(r)?,
         };
         check(put.remote.port != 0, "remote.port", "not 0")?;
-        check(
-            !put.remote.is_unspecified(),
-            "remote.ip",
-            "neither :: nor 0.0.0.0",
-        )?;
+        check(!put.remote.is_unspecified(), "remote.ip", "neither :: nor 0.0.0.0")?;
         let bits = RATCHET_BITS_MIN..=RATCHET_BITS_MAX;
         check(bits.contains(&put.ratchet_bits), "ratchet_bits", "4 to 34")?;
         Ok(put)
@@ -137,15 +111,8 @@ impl LinkEnd {
         writer.u32(self.link)?;
         writer.u32(self.id)
     }
-    pub(super) fn take(
-        r: &mut Reader<'_>,
-        link: &'static str,
-        id: &'static str,
-    ) -> Result<LinkEnd, DecodeError> {
-        let end = LinkEnd {
-            link: take_id(r, link)?,
-            id: r.u32()?,
-        };
+    pub(super) fn take(r: &mut Reader<'_>, link: &'static str, id: &'static str) -> Result<LinkEnd, DecodeError> {
+        let end = LinkEnd { link: take_id(r, link)?, id: r.u32()? };
         check(end.id != 0, id, "not 0")?;
         Ok(end)
     }
@@ -159,12 +126,7 @@ impl Leg {
         writer.bool(self.admitted)
     }
     pub(super) fn take(r: &mut Reader<'_>, admitted: &'static str) -> Result<Leg, DecodeError> {
-        Ok(Leg {
-            key: Secret::take(r)?,
-            first: r.u64()?,
-            offset: r.u64()?,
-            admitted: r.bool(admitted)?,
-        })
+        Ok(Leg { key: Secret::take(r)?, first: r.u64()?, offset: r.u64()?, admitted: r.bool(admitted)? })
     }
 }
 
@@ -193,16 +155,7 @@ impl PutCircuit {
         check(far != Some(near), "far", "another link or id than near")?;
         let forward = Leg::take(r, "forward.admitted")?;
         let backward = Leg::take(r, "backward.admitted")?;
-        Ok(PutCircuit {
-            boot,
-            circuit,
-            generation,
-            near,
-            far,
-            forward,
-            backward,
-            owner: Owner::take(r)?,
-        })
+        Ok(PutCircuit { boot, circuit, generation, near, far, forward, backward, owner: Owner::take(r)? })
     }
 }
 
@@ -229,10 +182,7 @@ impl EndSecret {
         self.iv.put(writer)
     }
     pub(super) fn take(r: &mut Reader<'_>) -> Result<EndSecret, DecodeError> {
-        Ok(EndSecret {
-            key: Secret::take(r)?,
-            iv: Secret::take(r)?,
-        })
+        Ok(EndSecret { key: Secret::take(r)?, iv: Secret::take(r)? })
     }
 }
 
@@ -250,10 +200,7 @@ impl PutEnd {
     }
 
     pub(super) fn take(r: &mut Reader<'_>) -> Result<PutEnd, DecodeError> {
-        let too_many = DecodeError::Field {
-            name: "layers",
-            allowed: "at most 4",
-        };
+        let too_many = DecodeError::Field { name: "layers", allowed: "at most 4" };
         Ok(PutEnd {
             boot: BootId::take(r)?,
             end: take_id(r, "end")?,

@@ -13,14 +13,8 @@ fn refused(request: &Request) -> Option<&'static str> {
 
 #[test]
 fn classes_have_ranges() {
-    let with = |round_ns, slots, slots_max| {
-        refused(&Request::PutClass(PutClass {
-            round_ns,
-            slots,
-            slots_max,
-            ..class()
-        }))
-    };
+    let with =
+        |round_ns, slots, slots_max| refused(&Request::PutClass(PutClass { round_ns, slots, slots_max, ..class() }));
     assert_eq!(with(ROUND_NS_MIN, 1, 1), None);
     assert_eq!(with(ROUND_NS_MAX, SLOTS_MAX, SLOTS_MAX), None);
     assert_eq!(with(ROUND_NS_MIN - 1, 1, 1), Some("round_ns"));
@@ -43,38 +37,18 @@ fn links_have_ranges() {
     assert_eq!(with(|put| put.link = ID_LIMIT), Some("link"));
     assert_eq!(with(|put| put.remote.port = 0), Some("remote.port"));
     assert_eq!(with(|put| put.remote.ip = [0; 16]), Some("remote.ip"));
-    assert_eq!(
-        with(|put| put.remote.ip[12..].fill(0)),
-        Some("remote.ip"),
-        "v4-mapped 0.0.0.0"
-    );
+    assert_eq!(with(|put| put.remote.ip[12..].fill(0)), Some("remote.ip"), "v4-mapped 0.0.0.0");
     assert_eq!(with(|put| put.ratchet_bits = RATCHET_BITS_MIN), None);
     assert_eq!(with(|put| put.ratchet_bits = RATCHET_BITS_MAX), None);
-    assert_eq!(
-        with(|put| put.ratchet_bits = RATCHET_BITS_MIN - 1),
-        Some("ratchet_bits")
-    );
-    assert_eq!(
-        with(|put| put.ratchet_bits = RATCHET_BITS_MAX + 1),
-        Some("ratchet_bits")
-    );
+    assert_eq!(with(|put| put.ratchet_bits = RATCHET_BITS_MIN - 1), Some("ratchet_bits"));
+    assert_eq!(with(|put| put.ratchet_bits = RATCHET_BITS_MAX + 1), Some("ratchet_bits"));
     for request in [
-        Request::SwitchLink {
-            boot: BOOT,
-            link: ID_LIMIT,
-            generation: 0,
-        },
-        Request::RemoveLink {
-            boot: BOOT,
-            link: ID_LIMIT,
-        },
+        Request::SwitchLink { boot: BOOT, link: ID_LIMIT, generation: 0 },
+        Request::RemoveLink { boot: BOOT, link: ID_LIMIT },
     ] {
         assert_eq!(refused(&request), Some("link"));
     }
-    assert_eq!(
-        refused(&Request::QueryLinks { from: ID_LIMIT }),
-        Some("from")
-    );
+    assert_eq!(refused(&Request::QueryLinks { from: ID_LIMIT }), Some("from"));
 }
 
 #[test]
@@ -85,35 +59,15 @@ fn circuits_have_ranges() {
         refused(&Request::PutCircuit(put))
     };
     assert_eq!(with(|put| put.far = None), None);
-    assert_eq!(
-        with(|put| put.near.id = u32::MAX),
-        None,
-        "ids on a link have 32 bits"
-    );
+    assert_eq!(with(|put| put.near.id = u32::MAX), None, "ids on a link have 32 bits");
     assert_eq!(with(|put| put.circuit = ID_LIMIT), Some("circuit"));
     assert_eq!(with(|put| put.near.link = ID_LIMIT), Some("near.link"));
     assert_eq!(with(|put| put.near.id = 0), Some("near.id"));
-    assert_eq!(
-        with(|put| put.far = Some(LinkEnd {
-            link: ID_LIMIT,
-            id: 1
-        })),
-        Some("far.link")
-    );
-    assert_eq!(
-        with(|put| put.far = Some(LinkEnd { link: 1, id: 0 })),
-        Some("far.id")
-    );
+    assert_eq!(with(|put| put.far = Some(LinkEnd { link: ID_LIMIT, id: 1 })), Some("far.link"));
+    assert_eq!(with(|put| put.far = Some(LinkEnd { link: 1, id: 0 })), Some("far.id"));
     assert_eq!(with(|put| put.far = Some(put.near)), Some("far"));
-    assert_eq!(
-        with(|put| put.far = Some(LinkEnd { id: 9, ..put.near })),
-        None,
-        "back over the same link"
-    );
-    let remove = Request::RemoveCircuit {
-        boot: BOOT,
-        circuit: ID_LIMIT,
-    };
+    assert_eq!(with(|put| put.far = Some(LinkEnd { id: 9, ..put.near })), None, "back over the same link");
+    let remove = Request::RemoveCircuit { boot: BOOT, circuit: ID_LIMIT };
     assert_eq!(refused(&remove), Some("circuit"));
 }
 
@@ -128,13 +82,7 @@ fn ends_have_ranges() {
     assert_eq!(with(|put| put.end = ID_LIMIT), Some("end"));
     assert_eq!(with(|put| put.at.link = ID_LIMIT), Some("at.link"));
     assert_eq!(with(|put| put.at.id = 0), Some("at.id"));
-    assert_eq!(
-        refused(&Request::RemoveEnd {
-            boot: BOOT,
-            end: ID_LIMIT
-        }),
-        Some("end")
-    );
+    assert_eq!(refused(&Request::RemoveEnd { boot: BOOT, end: ID_LIMIT }), Some("end"));
 }
 
 /// Values that no `Request` or `Reply` can hold: bytes of good messages, changed.
@@ -143,10 +91,7 @@ fn odd_bytes_are_named() {
     let field = |mut bytes: Vec<u8>, at: usize, byte: u8| {
         bytes[at] = byte;
         let request = Request::decode(&bytes).err();
-        match request
-            .filter(|error| !matches!(error, DecodeError::Kind(_)))
-            .or(Reply::decode(&bytes).err())
-        {
+        match request.filter(|error| !matches!(error, DecodeError::Kind(_))).or(Reply::decode(&bytes).err()) {
             Some(DecodeError::Field { name, .. }) => name,
             other => panic!("{other:?}"),
         }
@@ -163,27 +108,14 @@ fn odd_bytes_are_named() {
     let end = bytes_of(&Request::PutEnd(end()), 1);
     assert_eq!(field(end, 56, 5), "layers");
 
-    let refused = reply_bytes(
-        &Reply::Refused {
-            code: Refusal::Busy,
-            text: "x",
-        },
-        1,
-    );
+    let refused = reply_bytes(&Reply::Refused { code: Refusal::Busy, text: "x" }, 1);
     for code in [0, 10, 255] {
         assert_eq!(field(refused.clone(), 9, code), "code");
     }
     assert_eq!(field(refused.clone(), 8, 1), "code");
     assert_eq!(field(refused.clone(), 10, 3), "text", "too long");
     assert_eq!(field(refused, 12, 0xff), "text", "not UTF-8");
-    let welcome = Welcome {
-        boot: BOOT,
-        cell: 256,
-        now_ns: 3,
-        lab: true,
-        ends: true,
-        workers: Workers::new(),
-    };
+    let welcome = Welcome { boot: BOOT, cell: 256, now_ns: 3, lab: true, ends: true, workers: Workers::new() };
     let welcome = reply_bytes(&Reply::Welcome(welcome), 1);
     assert_eq!(field(welcome.clone(), 24, 3), "cell");
     assert_eq!(field(welcome.clone(), 34, 2), "lab");
