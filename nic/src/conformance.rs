@@ -17,11 +17,7 @@ pub const PATIENCE: Duration = Duration::from_secs(5);
 /// When a check fails; the message names the port, by `name`, the check and what was seen.
 pub fn run<A: Port, B: Port>(name: &str, make: impl FnMut() -> (A, Endpoint, B, Endpoint)) {
     let failures = failures(PATIENCE, make);
-    assert!(
-        failures.is_empty(),
-        "port {name}:\n  {}",
-        failures.join("\n  ")
-    );
+    assert!(failures.is_empty(), "port {name}:\n  {}", failures.join("\n  "));
 }
 
 /// As [`run`], but tells what failed, one line a failed check and direction, and waits `patience` for frames.
@@ -31,27 +27,15 @@ pub fn failures<A: Port, B: Port>(
 ) -> Vec<String> {
     let mut failures = Vec::new();
     let mut note = |check: &str, direction: &str, verdict: Verdict| {
-        failures.extend(
-            verdict
-                .err()
-                .map(|what| format!("{check}, {direction}: {what}")),
-        );
+        failures.extend(verdict.err().map(|what| format!("{check}, {direction}: {what}")));
     };
     for (name, check) in checks::all() {
         let (a, a_at, b, b_at) = make();
-        note(
-            name,
-            "there",
-            run_one(check, Bench::new((a, a_at), (b, b_at), patience)),
-        );
+        note(name, "there", run_one(check, Bench::new((a, a_at), (b, b_at), patience)));
     }
     for (name, check) in checks::all() {
         let (a, a_at, b, b_at) = make();
-        note(
-            name,
-            "back",
-            run_one(check, Bench::new((b, b_at), (a, a_at), patience)),
-        );
+        note(name, "back", run_one(check, Bench::new((b, b_at), (a, a_at), patience)));
     }
     failures
 }
@@ -118,30 +102,12 @@ impl<S: Port, R: Port> Bench<S, R> {
         let max_payload = self.sender.capabilities().max_payload;
         let burst = self.sender.reserve(count, len);
         let got = burst.len();
-        let expected = if len > max_payload {
-            0
-        } else {
-            count.min(BURST).min(room)
-        };
-        demand!(
-            got == expected,
-            "reserve({count}, {len}) with room for {room} gave {got} frames"
-        );
+        let expected = if len > max_payload { 0 } else { count.min(BURST).min(room) };
+        demand!(got == expected, "reserve({count}, {len}) with room for {room} gave {got} frames");
         for (number, frame) in (first..).zip(burst) {
-            demand!(
-                frame.data.len() == len,
-                "reserved {len} bytes, got {}",
-                frame.data.len()
-            );
-            demand!(
-                frame.data.iter().all(|byte| *byte == 0),
-                "a reserved frame of {len} bytes holds old bytes"
-            );
-            demand!(
-                *frame.to == Endpoint::NONE,
-                "a reserved frame is addressed to {}",
-                frame.to
-            );
+            demand!(frame.data.len() == len, "reserved {len} bytes, got {}", frame.data.len());
+            demand!(frame.data.iter().all(|byte| *byte == 0), "a reserved frame of {len} bytes holds old bytes");
+            demand!(*frame.to == Endpoint::NONE, "a reserved frame is addressed to {}", frame.to);
             *frame.to = self.receiver_at;
             fill(frame.data, number);
         }
@@ -154,10 +120,7 @@ impl<S: Port, R: Port> Bench<S, R> {
     fn commit(&mut self, count: usize, refused: usize) -> Verdict {
         let committed = count.min(self.pending());
         let sent = self.sender.commit(count);
-        demand!(
-            sent == committed - refused,
-            "commit({count}) of {committed}, {refused} bad ones, sent {sent}"
-        );
+        demand!(sent == committed - refused, "commit({count}) of {committed}, {refused} bad ones, sent {sent}");
         self.committed += committed;
         self.sent += sent;
         self.balance()
@@ -184,34 +147,18 @@ impl<S: Port, R: Port> Bench<S, R> {
             ..PortCounters::default()
         };
         let counters = self.sender.counters();
-        demand!(
-            counters == expected,
-            "the sender counts {counters:?}, not {expected:?}"
-        );
-        let expected = PortCounters {
-            received: self.received as u64,
-            ..PortCounters::default()
-        };
+        demand!(counters == expected, "the sender counts {counters:?}, not {expected:?}");
+        let expected = PortCounters { received: self.received as u64, ..PortCounters::default() };
         let counters = self.receiver.counters();
-        demand!(
-            counters == expected,
-            "the receiver counts {counters:?}, not {expected:?}"
-        );
+        demand!(counters == expected, "the receiver counts {counters:?}, not {expected:?}");
         Ok(())
     }
 
     /// Receives one burst, which must obey `limit`.
     fn receive(&mut self, limit: usize) -> Result<Vec<(Endpoint, Vec<u8>)>, String> {
         let burst = self.receiver.receive(limit);
-        demand!(
-            burst.len() <= limit,
-            "receive({limit}) gave {} frames",
-            burst.len()
-        );
-        let frames: Vec<_> = burst
-            .iter()
-            .map(|frame| (frame.from, frame.data.to_vec()))
-            .collect();
+        demand!(burst.len() <= limit, "receive({limit}) gave {} frames", burst.len());
+        let frames: Vec<_> = burst.iter().map(|frame| (frame.from, frame.data.to_vec())).collect();
         self.received += frames.len();
         Ok(frames)
     }
@@ -223,33 +170,18 @@ impl<S: Port, R: Port> Bench<S, R> {
         while at < frames.len() {
             let burst = self.receive(limit)?;
             if burst.is_empty() {
-                demand!(
-                    Instant::now() < deadline,
-                    "{at} of {} frames arrived",
-                    frames.len()
-                );
+                demand!(Instant::now() < deadline, "{at} of {} frames arrived", frames.len());
                 std::thread::yield_now();
             }
             for (from, data) in burst {
                 let Some(&(number, len)) = frames.get(at) else {
                     return Err(format!("a frame of {} bytes too many", data.len()));
                 };
-                demand!(
-                    from == self.sender_at,
-                    "sent by {}, received from {from}",
-                    self.sender_at
-                );
-                demand!(
-                    data.len() == len,
-                    "frame {number} of {len} bytes arrived with {}",
-                    data.len()
-                );
+                demand!(from == self.sender_at, "sent by {}, received from {from}", self.sender_at);
+                demand!(data.len() == len, "frame {number} of {len} bytes arrived with {}", data.len());
                 let mut expected = vec![0; len];
                 fill(&mut expected, number);
-                demand!(
-                    data == expected,
-                    "frame {number} of {len} bytes arrived with other contents"
-                );
+                demand!(data == expected, "frame {number} of {len} bytes arrived with other contents");
                 at += 1;
             }
         }

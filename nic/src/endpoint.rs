@@ -16,10 +16,7 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// All zero: no peer.
-    pub const NONE: Endpoint = Endpoint {
-        ip: [0; 16],
-        port: 0,
-    };
+    pub const NONE: Endpoint = Endpoint { ip: [0; 16], port: 0 };
 
     /// The address as IPv4, if it is one.
     pub fn ipv4(&self) -> Option<Ipv4Addr> {
@@ -33,10 +30,7 @@ impl From<SocketAddr> for Endpoint {
             IpAddr::V4(v4) => v4.to_ipv6_mapped(),
             IpAddr::V6(v6) => v6,
         };
-        Endpoint {
-            ip: ip.octets(),
-            port: address.port(),
-        }
+        Endpoint { ip: ip.octets(), port: address.port() }
     }
 }
 
@@ -66,17 +60,8 @@ mod tests {
     #[test]
     fn an_ipv4_address_is_mapped() {
         let mapped = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 1];
-        assert_eq!(
-            endpoint("192.0.2.1:4433"),
-            Endpoint {
-                ip: mapped,
-                port: 4433
-            }
-        );
-        assert_eq!(
-            endpoint("192.0.2.1:4433").ipv4(),
-            Some(Ipv4Addr::new(192, 0, 2, 1))
-        );
+        assert_eq!(endpoint("192.0.2.1:4433"), Endpoint { ip: mapped, port: 4433 });
+        assert_eq!(endpoint("192.0.2.1:4433").ipv4(), Some(Ipv4Addr::new(192, 0, 2, 1)));
         assert_eq!(endpoint("[2001:db8::1]:4433").ipv4(), None);
         assert_eq!(Endpoint::NONE.ipv4(), None);
     }
@@ -89,14 +74,8 @@ mod tests {
     #[test]
     fn endpoints_print_as_socket_addresses_do() {
         assert_eq!(endpoint("192.0.2.1:4433").to_string(), "192.0.2.1:4433");
-        assert_eq!(
-            endpoint("[2001:db8::1]:4433").to_string(),
-            "[2001:db8::1]:4433"
-        );
-        assert_eq!(
-            format!("{:>20}", endpoint("192.0.2.1:4433")),
-            "      192.0.2.1:4433"
-        );
+        assert_eq!(endpoint("[2001:db8::1]:4433").to_string(), "[2001:db8::1]:4433");
+        assert_eq!(format!("{:>20}", endpoint("192.0.2.1:4433")), "      192.0.2.1:4433");
     }
 
     proptest! {

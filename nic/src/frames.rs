@@ -16,11 +16,7 @@ const _: () = assert!(FRAME <= u16::MAX as usize);
 
 impl Frame {
     pub(crate) fn new() -> Frame {
-        Frame {
-            peer: Endpoint::NONE,
-            len: 0,
-            data: [0; FRAME],
-        }
+        Frame { peer: Endpoint::NONE, len: 0, data: [0; FRAME] }
     }
 
     pub(crate) fn payload(&self) -> &[u8] {
@@ -34,10 +30,7 @@ impl Frame {
         self.len = len as u16;
         self.peer = Endpoint::NONE;
         self.data[..len].fill(0);
-        TxFrame {
-            to: &mut self.peer,
-            data: &mut self.data[..len],
-        }
+        TxFrame { to: &mut self.peer, data: &mut self.data[..len] }
     }
 
     /// Makes this a frame of `data`; false, and nothing changed, if that is too long.
@@ -64,11 +57,7 @@ impl TxRing {
     /// A ring of `capacity` frames, at least one.
     pub(crate) fn new(capacity: usize) -> TxRing {
         let frames = (0..capacity.max(1)).map(|_| Frame::new()).collect();
-        TxRing {
-            frames,
-            head: 0,
-            reserved: 0,
-        }
+        TxRing { frames, head: 0, reserved: 0 }
     }
 
     pub(crate) fn capacity(&self) -> usize {
@@ -88,11 +77,7 @@ impl TxRing {
         let tail = self.wrapped(self.head + self.reserved);
         self.reserved += count;
         let (front, back) = self.frames.split_at_mut(tail);
-        back.iter_mut()
-            .chain(front)
-            .take(count)
-            .map(|frame| frame.clear(len))
-            .collect()
+        back.iter_mut().chain(front).take(count).map(|frame| frame.clear(len)).collect()
     }
 
     /// The `count` oldest reserved frames, or all of them if they are fewer.
@@ -111,11 +96,7 @@ impl TxRing {
 
     /// An index below twice the capacity, into the ring.
     fn wrapped(&self, index: usize) -> usize {
-        if index < self.capacity() {
-            index
-        } else {
-            index - self.capacity()
-        }
+        if index < self.capacity() { index } else { index - self.capacity() }
     }
 }
 
@@ -134,13 +115,7 @@ mod tests {
     #[test]
     fn a_frame_keeps_nothing_of_the_old_one() {
         let mut frame = Frame::new();
-        assert!(frame.copy_from(
-            Endpoint {
-                ip: [1; 16],
-                port: 1
-            },
-            &[0xff; FRAME]
-        ));
+        assert!(frame.copy_from(Endpoint { ip: [1; 16], port: 1 }, &[0xff; FRAME]));
         assert_eq!(frame.payload(), [0xff; FRAME]);
         let cleared = frame.clear(5);
         assert_eq!((*cleared.to, &*cleared.data), (Endpoint::NONE, &[0; 5][..]));

@@ -15,6 +15,4 @@ mod sync;
 pub mod udp;
 
 pub use endpoint::Endpoint;
-pub use port::{
-    BURST, Capabilities, FRAME, Port, PortCounters, RxBurst, RxFrame, TxBurst, TxFrame,
-};
+pub use port::{BURST, Capabilities, FRAME, Port, PortCounters, RxBurst, RxFrame, TxBurst, TxFrame};

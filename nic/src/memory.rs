@@ -12,10 +12,7 @@ use crate::{BURST, Capabilities, Endpoint, FRAME, Port, PortCounters, RxBurst, R
 pub fn pair(a: Endpoint, b: Endpoint, capacity: usize) -> (MemoryPort, MemoryPort) {
     let (a_to_b, b_from_a) = ring(capacity, Frame::new);
     let (b_to_a, a_from_b) = ring(capacity, Frame::new);
-    (
-        MemoryPort::new(a, Some(b), a_to_b, a_from_b),
-        MemoryPort::new(b, Some(a), b_to_a, b_from_a),
-    )
+    (MemoryPort::new(a, Some(b), a_to_b, a_from_b), MemoryPort::new(b, Some(a), b_to_a, b_from_a))
 }
 
 /// A port at `local`, and the other end of its wire, where every peer is. Up to `capacity` frames (rounded up to a power
@@ -23,12 +20,7 @@ pub fn pair(a: Endpoint, b: Endpoint, capacity: usize) -> (MemoryPort, MemoryPor
 pub fn port_and_wire(local: Endpoint, capacity: usize) -> (MemoryPort, MemoryWire) {
     let (to_wire, from_port) = ring(capacity, Frame::new);
     let (to_port, from_wire) = ring(capacity, Frame::new);
-    let wire = MemoryWire {
-        to_port,
-        from_port,
-        lost: 0,
-        oversized: 0,
-    };
+    let wire = MemoryWire { to_port, from_port, lost: 0, oversized: 0 };
     (MemoryPort::new(local, None, to_wire, from_wire), wire)
 }
 
@@ -54,15 +46,7 @@ impl MemoryPort {
         incoming: Consumer<Frame>,
     ) -> MemoryPort {
         let transmit = TxRing::new(outgoing.capacity());
-        MemoryPort {
-            local,
-            peer,
-            transmit,
-            outgoing,
-            incoming,
-            lent: 0,
-            counters: PortCounters::default(),
-        }
+        MemoryPort { local, peer, transmit, outgoing, incoming, lent: 0, counters: PortCounters::default() }
     }
 
     /// This port's own address.
@@ -73,11 +57,7 @@ impl MemoryPort {
 
 impl Port for MemoryPort {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            name: "memory",
-            tx_ring: self.transmit.capacity(),
-            max_payload: FRAME,
-        }
+        Capabilities { name: "memory", tx_ring: self.transmit.capacity(), max_payload: FRAME }
     }
 
     fn receive(&mut self, limit: usize) -> RxBurst<'_> {
@@ -85,11 +65,7 @@ impl Port for MemoryPort {
         self.lent = self.incoming.waiting().min(limit).min(BURST);
         self.counters.received += self.lent as u64;
         let lent = (0..self.lent).filter_map(|index| self.incoming.peek(index));
-        lent.map(|frame| RxFrame {
-            from: frame.peer,
-            data: frame.payload(),
-        })
-        .collect()
+        lent.map(|frame| RxFrame { from: frame.peer, data: frame.payload() }).collect()
     }
 
     fn reserve(&mut self, count: usize, len: usize) -> TxBurst<'_> {
@@ -144,12 +120,7 @@ impl MemoryWire {
     }
 
     /// As [`MemoryWire::deliver`], of `len` bytes, zero until `fill` writes them. `fill` is not called for a lost frame.
-    pub fn deliver_with(
-        &mut self,
-        from: Endpoint,
-        len: usize,
-        fill: impl FnOnce(&mut [u8]),
-    ) -> bool {
+    pub fn deliver_with(&mut self, from: Endpoint, len: usize, fill: impl FnOnce(&mut [u8])) -> bool {
         let fits = len <= FRAME;
         let delivered = fits
             && self.to_port.push_with(|slot| {
@@ -164,9 +135,7 @@ impl MemoryWire {
 
     /// Takes the oldest frame that the port sent; false, and `read` not called, when there is none.
     pub fn take(&mut self, read: impl FnOnce(Endpoint, &[u8])) -> bool {
-        self.from_port
-            .pop_with(|frame| read(frame.peer, frame.payload()))
-            .is_some()
+        self.from_port.pop_with(|frame| read(frame.peer, frame.payload())).is_some()
     }
 
     /// Frames that can be delivered now, at least.
@@ -194,14 +163,8 @@ impl MemoryWire {
 mod tests {
     use super::*;
 
-    const LOCAL: Endpoint = Endpoint {
-        ip: [1; 16],
-        port: 1,
-    };
-    const PEER: Endpoint = Endpoint {
-        ip: [2; 16],
-        port: 2,
-    };
+    const LOCAL: Endpoint = Endpoint { ip: [1; 16], port: 1 };
+    const PEER: Endpoint = Endpoint { ip: [2; 16], port: 2 };
 
     fn send(port: &mut MemoryPort, to: Endpoint, data: &[u8]) -> bool {
         for frame in port.reserve(1, data.len()) {
@@ -218,29 +181,13 @@ mod tests {
             assert!(send(&mut a, PEER, &[number]));
         }
         assert!(!send(&mut a, PEER, &[4]));
-        assert_eq!(
-            a.counters(),
-            PortCounters {
-                sent: 4,
-                refused: 1,
-                ..PortCounters::default()
-            }
-        );
+        assert_eq!(a.counters(), PortCounters { sent: 4, refused: 1, ..PortCounters::default() });
         let received: Vec<u8> = b.receive(BURST).iter().map(|frame| frame.data[0]).collect();
         assert_eq!(received, [0, 1, 2, 3]);
-        assert!(
-            !send(&mut a, PEER, &[5]),
-            "frames on loan must not be overwritten"
-        );
+        assert!(!send(&mut a, PEER, &[5]), "frames on loan must not be overwritten");
         assert!(b.receive(BURST).is_empty());
         assert!(send(&mut a, PEER, &[6]));
-        assert_eq!(
-            b.receive(BURST)
-                .iter()
-                .map(|frame| frame.data[0])
-                .collect::<Vec<_>>(),
-            [6]
-        );
+        assert_eq!(b.receive(BURST).iter().map(|frame| frame.data[0]).collect::<Vec<_>>(), [6]);
         assert_eq!(b.counters().received, 5);
     }
 
@@ -257,11 +204,7 @@ mod tests {
         let (mut port, mut wire) = port_and_wire(LOCAL, 4);
         assert_eq!(port.local(), LOCAL);
         assert!(wire.deliver(PEER, b"in"));
-        let received: Vec<_> = port
-            .receive(BURST)
-            .iter()
-            .map(|frame| (frame.from, frame.data.to_vec()))
-            .collect();
+        let received: Vec<_> = port.receive(BURST).iter().map(|frame| (frame.from, frame.data.to_vec())).collect();
         assert_eq!(received, [(PEER, b"in".to_vec())]);
         assert!(send(&mut port, PEER, b"out"));
         assert_eq!(wire.waiting(), 1);
@@ -279,16 +222,9 @@ mod tests {
         assert_eq!(wire.free(), 0);
         assert!(!wire.deliver_with(PEER, 1, |_| panic!("called for a lost frame")));
         assert_eq!((wire.lost(), wire.oversized()), (2, 1));
-        let lengths: Vec<usize> = port
-            .receive(BURST)
-            .iter()
-            .map(|frame| frame.data.len())
-            .collect();
+        let lengths: Vec<usize> = port.receive(BURST).iter().map(|frame| frame.data.len()).collect();
         assert_eq!(lengths, [FRAME, 0]);
         assert!(port.receive(0).is_empty());
-        assert!(wire.deliver_with(PEER, 8, |frame| assert_eq!(
-            frame, [0; 8],
-            "bytes of an old frame"
-        )));
+        assert!(wire.deliver_with(PEER, 8, |frame| assert_eq!(frame, [0; 8], "bytes of an old frame")));
     }
 }

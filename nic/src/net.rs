@@ -21,12 +21,7 @@ pub fn enter_network_namespace() -> io::Result<()> {
 
 fn bring_loopback_up() -> io::Result<()> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
-    let socket = socket_with(
-        AddressFamily::INET,
-        SocketType::DGRAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
     // SAFETY: a C structure of characters and a union of integers: all zero is a valid value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
@@ -39,21 +34,13 @@ fn bring_loopback_up() -> io::Result<()> {
     interface_flags(&socket, libc::SIOCSIFFLAGS, &mut request)
 }
 
-fn interface_flags(
-    socket: &OwnedFd,
-    call: libc::Ioctl,
-    request: &mut libc::ifreq,
-) -> io::Result<()> {
+fn interface_flags(socket: &OwnedFd, call: libc::Ioctl, request: &mut libc::ifreq) -> io::Result<()> {
     // SAFETY: both calls that use this take an ifreq with a name (netdevice(7)) and keep no pointer to it.
     check(unsafe { libc::ioctl(socket.as_raw_fd(), call, &raw mut *request) })
 }
 
 fn check(rc: libc::c_int) -> io::Result<()> {
-    if rc == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if rc == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Lets the calling thread's timers be late by `ns` nanoseconds at most, to be woken together with others; the system's
@@ -62,9 +49,7 @@ fn check(rc: libc::c_int) -> io::Result<()> {
 /// # Errors
 /// What the system says.
 pub fn set_timer_slack(ns: u64) -> io::Result<()> {
-    Ok(rustix::thread::set_current_timer_slack(NonZeroU64::new(
-        ns.max(1),
-    ))?)
+    Ok(rustix::thread::set_current_timer_slack(NonZeroU64::new(ns.max(1)))?)
 }
 
 /// Keeps all memory of the process, present and future, in RAM: no page fault waits for a disk and no key is swapped out.
@@ -72,9 +57,7 @@ pub fn set_timer_slack(ns: u64) -> io::Result<()> {
 /// # Errors
 /// `PermissionDenied` or `OutOfMemory` when RLIMIT_MEMLOCK does not allow it and CAP_IPC_LOCK is missing (mlock(2)).
 pub fn lock_memory() -> io::Result<()> {
-    Ok(rustix::mm::mlockall(
-        MlockAllFlags::CURRENT | MlockAllFlags::FUTURE,
-    )?)
+    Ok(rustix::mm::mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE)?)
 }
 
 /// Keeps the process's secrets out of core files and away from debuggers of the same user: not dumpable, core limit 0.
@@ -85,11 +68,5 @@ pub fn lock_memory() -> io::Result<()> {
 /// What the system says.
 pub fn harden_process() -> io::Result<()> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    Ok(rustix::process::setrlimit(
-        Resource::Core,
-        Rlimit {
-            current: Some(0),
-            maximum: Some(0),
-        },
-    )?)
+    Ok(rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?)
 }

@@ -17,19 +17,8 @@ pub fn ring<T: Send>(capacity: usize, mut slot: impl FnMut() -> T) -> (Producer<
         head: CachePadded::new(AtomicUsize::new(0)),
         tail: CachePadded::new(AtomicUsize::new(0)),
     });
-    let producer = Producer {
-        shared: Arc::clone(&shared),
-        tail: 0,
-        head: 0,
-    };
-    (
-        producer,
-        Consumer {
-            shared,
-            head: 0,
-            tail: 0,
-        },
-    )
+    let producer = Producer { shared: Arc::clone(&shared), tail: 0, head: 0 };
+    (producer, Consumer { shared, head: 0, tail: 0 })
 }
 
 /// Makes a ring of values that move: of `capacity` rounded up as in [`ring`].

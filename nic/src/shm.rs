@@ -49,15 +49,9 @@ impl Segment {
     /// make us fault), or of a wrong size; else what the system says.
     pub fn map_read_only(fd: impl AsFd) -> io::Result<ReadSegment> {
         let fd = fd.as_fd();
-        let wrong = |what: String| {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("no shared segment: {what}"),
-            )
-        };
+        let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidData, format!("no shared segment: {what}"));
         // First, since it fails on all but a memfd.
-        let seals =
-            rustix::fs::fcntl_get_seals(fd).map_err(|error| wrong(format!("no seals: {error}")))?;
+        let seals = rustix::fs::fcntl_get_seals(fd).map_err(|error| wrong(format!("no seals: {error}")))?;
         if !seals.contains(SealFlags::SHRINK | SealFlags::GROW) {
             return Err(wrong(String::from("its size is not sealed")));
         }
@@ -69,9 +63,7 @@ impl Segment {
         {
             return Err(wrong(format!("{size} bytes")));
         }
-        Ok(ReadSegment {
-            memory: Mapping::new(fd, size / WORD, ProtFlags::READ)?,
-        })
+        Ok(ReadSegment { memory: Mapping::new(fd, size / WORD, ProtFlags::READ)? })
     }
 
     /// The words.
@@ -96,10 +88,7 @@ pub struct ReadSegment {
 
 impl ReadSegment {
     /// Words in all.
-    #[expect(
-        clippy::len_without_is_empty,
-        reason = "a segment has at least one word"
-    )]
+    #[expect(clippy::len_without_is_empty, reason = "a segment has at least one word")]
     pub fn len(&self) -> usize {
         self.memory.words
     }
@@ -134,16 +123,7 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     fn new(fd: BorrowedFd<'_>, words: usize, protection: ProtFlags) -> io::Result<Mapping> {
         // SAFETY: no address is asked for, so no memory in use is replaced.
-        let start = unsafe {
-            rustix::mm::mmap(
-                ptr::null_mut(),
-                words * WORD,
-                protection,
-                MapFlags::SHARED,
-                fd,
-                0,
-            )
-        }?;
+        let start = unsafe { rustix::mm::mmap(ptr::null_mut(), words * WORD, protection, MapFlags::SHARED, fd, 0) }?;
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Mapping { start, words })
     }
@@ -153,8 +133,7 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: start and length are those of `new`, and no borrow of the mapping outlives it. It can fail only for
         // want of memory to split a mapping, which this does not; then it would stay mapped, harmlessly.
-        let _ =
-            unsafe { rustix::mm::munmap(self.start.as_ptr().cast::<c_void>(), self.words * WORD) };
+        let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast::<c_void>(), self.words * WORD) };
     }
 }
 
@@ -168,12 +147,7 @@ mod tests {
     fn a_segment_is_zero_and_page_aligned() {
         let segment = Segment::create("drover-test", 1000).expect("a segment");
         assert_eq!(segment.words().len(), 1000);
-        assert!(
-            segment
-                .words()
-                .iter()
-                .all(|word| word.load(Ordering::Relaxed) == 0)
-        );
+        assert!(segment.words().iter().all(|word| word.load(Ordering::Relaxed) == 0));
         assert_eq!(segment.words().as_ptr().addr() % 4096, 0);
     }
 
@@ -182,15 +156,10 @@ mod tests {
         const ROUNDS: u64 = 10_000;
         let segment = Segment::create("drover-test", 2).expect("a segment");
         let reader = Segment::map_read_only(segment.fd()).expect("a mapping");
-        assert_eq!(
-            (reader.len(), reader.load(1), reader.load(2)),
-            (2, Some(0), None)
-        );
+        assert_eq!((reader.len(), reader.load(1), reader.load(2)), (2, Some(0), None));
         thread::scope(|scope| {
             scope.spawn(|| {
-                let [value, published] = segment.words() else {
-                    panic!("two words")
-                };
+                let [value, published] = segment.words() else { panic!("two words") };
                 for round in 1..=ROUNDS {
                     value.store(round * 3, Ordering::Relaxed);
                     published.store(round, Ordering::Release);
@@ -201,19 +170,12 @@ mod tests {
                 let published = reader.load(1).expect("two words");
                 let value = reader.load(0).expect("two words");
                 assert!(published >= last, "words went backwards");
-                assert!(
-                    value >= published * 3,
-                    "a word was seen before what was stored ahead of it"
-                );
+                assert!(value >= published * 3, "a word was seen before what was stored ahead of it");
                 last = published;
             }
         });
         drop(segment);
-        assert_eq!(
-            reader.load(1),
-            Some(ROUNDS),
-            "a reader's mapping outlives the writer's"
-        );
+        assert_eq!(reader.load(1), Some(ROUNDS), "a reader's mapping outlives the writer's");
     }
 
     #[test]
@@ -226,18 +188,13 @@ mod tests {
         assert!(Mapping::new(fd, 512, ProtFlags::READ | ProtFlags::WRITE).is_err());
         assert!(rustix::fs::fcntl_add_seals(fd, SealFlags::WRITE).is_err());
         segment.words()[511].store(7, Ordering::Relaxed);
-        assert_eq!(
-            Segment::map_read_only(fd).expect("a mapping").load(511),
-            Some(7)
-        );
+        assert_eq!(Segment::map_read_only(fd).expect("a mapping").load(511), Some(7));
     }
 
     #[test]
     fn sizes_and_names_are_checked() {
         for words in [0, MAX_WORDS + 1, usize::MAX] {
-            let error = Segment::create("drover-test", words)
-                .err()
-                .expect("a wrong size");
+            let error = Segment::create("drover-test", words).err().expect("a wrong size");
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         }
         assert!(Segment::create("zero\0byte", 1).is_err());
@@ -246,8 +203,7 @@ mod tests {
 
     #[test]
     fn what_is_no_segment_is_refused() {
-        let kind =
-            |fd: BorrowedFd<'_>| Segment::map_read_only(fd).err().expect("no segment").kind();
+        let kind = |fd: BorrowedFd<'_>| Segment::map_read_only(fd).err().expect("no segment").kind();
         let file = File::open("/proc/self/exe").expect("our own program");
         assert_eq!(kind(file.as_fd()), io::ErrorKind::InvalidData);
         let memfd = |size: u64, seals| {
@@ -260,18 +216,10 @@ mod tests {
         let both = SealFlags::SHRINK | SealFlags::GROW;
         assert!(Segment::map_read_only(memfd(4096, both)).is_ok());
         let too_long = (MAX_WORDS as u64 + 1) * WORD as u64;
-        for (size, seals) in [
-            (4096, SealFlags::GROW),
-            (4096, SealFlags::SHRINK),
-            (0, both),
-            (4095, both),
-            (too_long, both),
-        ] {
-            assert_eq!(
-                kind(memfd(size, seals).as_fd()),
-                io::ErrorKind::InvalidData,
-                "{size} bytes, {seals:?}"
-            );
+        for (size, seals) in
+            [(4096, SealFlags::GROW), (4096, SealFlags::SHRINK), (0, both), (4095, both), (too_long, both)]
+        {
+            assert_eq!(kind(memfd(size, seals).as_fd()), io::ErrorKind::InvalidData, "{size} bytes, {seals:?}");
         }
     }
 }

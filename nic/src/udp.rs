@@ -45,8 +45,7 @@ impl UdpPort {
     /// socket's options.
     pub fn bind(listen: SocketAddr, tx_ring: usize) -> io::Result<UdpPort> {
         if !(1..=MAX_TX_RING).contains(&tx_ring) {
-            let message =
-                format!("a transmit ring of {tx_ring} frames: allowed are 1 to {MAX_TX_RING}");
+            let message = format!("a transmit ring of {tx_ring} frames: allowed are 1 to {MAX_TX_RING}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         let (socket, local) = socket::open(listen)?;
@@ -69,11 +68,7 @@ impl UdpPort {
 
 impl Port for UdpPort {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            name: "udp",
-            tx_ring: self.transmit.capacity(),
-            max_payload: FRAME,
-        }
+        Capabilities { name: "udp", tx_ring: self.transmit.capacity(), max_payload: FRAME }
     }
 
     fn receive(&mut self, limit: usize) -> RxBurst<'_> {
@@ -82,10 +77,7 @@ impl Port for UdpPort {
         let mut burst = RxBurst::new();
         for (buffer, datagram) in buffers.iter().zip(received) {
             match buffer.get(..datagram.len) {
-                Some(data) if !datagram.truncated => burst.push(RxFrame {
-                    from: datagram.from,
-                    data,
-                }),
+                Some(data) if !datagram.truncated => burst.push(RxFrame { from: datagram.from, data }),
                 _ => self.counters.oversized += 1,
             }
         }
@@ -98,13 +90,8 @@ impl Port for UdpPort {
     }
 
     fn commit(&mut self, count: usize) -> usize {
-        let frames = self
-            .transmit
-            .oldest(count)
-            .map(|frame| (frame.peer, frame.payload()));
-        let sent = self
-            .outbox
-            .send(self.socket.as_fd(), self.local.is_ipv4(), frames);
+        let frames = self.transmit.oldest(count).map(|frame| (frame.peer, frame.payload()));
+        let sent = self.outbox.send(self.socket.as_fd(), self.local.is_ipv4(), frames);
         let committed = self.transmit.release(count);
         self.counters.sent += sent as u64;
         self.counters.refused += (committed - sent) as u64;
@@ -126,10 +113,7 @@ impl Port for UdpPort {
 
 impl fmt::Debug for UdpPort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UdpPort")
-            .field("local", &self.local)
-            .field("counters", &self.counters)
-            .finish_non_exhaustive()
+        f.debug_struct("UdpPort").field("local", &self.local).field("counters", &self.counters).finish_non_exhaustive()
     }
 }
 

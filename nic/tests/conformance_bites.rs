@@ -5,14 +5,8 @@ use drover_nic::memory::{MemoryPort, pair};
 use drover_nic::{Capabilities, Endpoint, Port, PortCounters, RxBurst, TxBurst, conformance};
 use std::time::Duration;
 
-const A: Endpoint = Endpoint {
-    ip: [1; 16],
-    port: 1,
-};
-const B: Endpoint = Endpoint {
-    ip: [2; 16],
-    port: 2,
-};
+const A: Endpoint = Endpoint { ip: [1; 16], port: 1 };
+const B: Endpoint = Endpoint { ip: [2; 16], port: 2 };
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fault {
@@ -71,17 +65,11 @@ impl Port for Faulty {
     }
 
     fn receive(&mut self, limit: usize) -> RxBurst<'_> {
-        let limit = if self.fault == Fault::IgnoresTheLimit {
-            usize::MAX
-        } else {
-            limit
-        };
+        let limit = if self.fault == Fault::IgnoresTheLimit { usize::MAX } else { limit };
         let mut burst = self.port.receive(limit);
         match (self.fault, burst.as_mut_slice()) {
             (Fault::Reorders, [first, .., last]) => std::mem::swap(first, last),
-            (Fault::Cuts, [frame, ..]) => {
-                frame.data = &frame.data[..frame.data.len().saturating_sub(1)]
-            }
+            (Fault::Cuts, [frame, ..]) => frame.data = &frame.data[..frame.data.len().saturating_sub(1)],
             (Fault::Repeats, [first, second, ..]) => *second = *first,
             (Fault::MistakesTheSender, [frame, ..]) => frame.from.port += 1,
             _ => {}
@@ -120,11 +108,7 @@ impl Port for Faulty {
     }
 
     fn reserved(&self) -> usize {
-        if self.fault == Fault::HidesReserved {
-            0
-        } else {
-            self.port.reserved()
-        }
+        if self.fault == Fault::HidesReserved { 0 } else { self.port.reserved() }
     }
 
     fn counters(&self) -> PortCounters {
@@ -141,11 +125,7 @@ impl Port for Faulty {
 fn failures(fault: Fault) -> Vec<String> {
     conformance::failures(Duration::from_millis(50), || {
         let (a, b) = pair(A, B, 64);
-        let faulty = |port| Faulty {
-            port,
-            fault,
-            commits: 0,
-        };
+        let faulty = |port| Faulty { port, fault, commits: 0 };
         (faulty(a), A, faulty(b), B)
     })
 }
@@ -160,10 +140,7 @@ fn every_fault_is_found_in_both_directions() {
     for fault in FAULTS {
         let failures = failures(fault);
         for direction in [", there: ", ", back: "] {
-            assert!(
-                failures.iter().any(|failure| failure.contains(direction)),
-                "{fault:?}{direction}{failures:?}"
-            );
+            assert!(failures.iter().any(|failure| failure.contains(direction)), "{fault:?}{direction}{failures:?}");
         }
     }
 }

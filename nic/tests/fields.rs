@@ -44,20 +44,14 @@ fn headers(from: &str, to: &str, header_len: usize) -> io::Result<Vec<Vec<u8>>> 
         loop {
             match capture.read(&mut packet) {
                 // Each packet is seen twice on loopback, leaving and arriving.
-                Ok(len) if len == header_len + 8 + RECORD => {
-                    headers.push(packet[..header_len + 8].to_vec())
-                }
+                Ok(len) if len == header_len + 8 + RECORD => headers.push(packet[..header_len + 8].to_vec()),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
             }
         }
     }
-    assert!(
-        headers.len() >= FRAMES,
-        "{} packets captured",
-        headers.len()
-    );
+    assert!(headers.len() >= FRAMES, "{} packets captured", headers.len());
     Ok(headers)
 }
 
@@ -77,18 +71,14 @@ fn be16(header: &[u8], at: usize) -> u16 {
 #[test]
 fn ipv4_fields_are_constant() {
     in_own_network(|| {
-        for (from, to) in [
-            ("127.0.0.1:4001", "127.0.0.1:4002"),
-            ("[::]:4003", "127.0.0.1:4004"),
-        ] {
+        for (from, to) in [("127.0.0.1:4001", "127.0.0.1:4002"), ("[::]:4003", "127.0.0.1:4004")] {
             for header in headers(from, to, 20).expect("captured") {
                 assert_eq!((header[0], header[9]), (0x45, UDP), "no options");
                 assert_eq!(header[1], 0, "traffic class");
                 assert_eq!(be16(&header, 4), 0, "identification");
                 assert_eq!(be16(&header, 6), DONT_FRAGMENT, "fragments");
                 assert_eq!(header[8], HOP_LIMIT);
-                let ports =
-                    [from, to].map(|text| text.parse::<SocketAddr>().expect("an address").port());
+                let ports = [from, to].map(|text| text.parse::<SocketAddr>().expect("an address").port());
                 assert_eq!([be16(&header, 20), be16(&header, 22)], ports);
                 assert_eq!(usize::from(be16(&header, 24)), 8 + RECORD);
             }

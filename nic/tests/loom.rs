@@ -106,9 +106,6 @@ fn queued_values_are_dropped_once() {
         let received = receiver.recv();
         drop(receiver);
         sending.join().expect("the sending thread");
-        assert_eq!(
-            Arc::strong_count(&value),
-            1 + usize::from(received.is_some())
-        );
+        assert_eq!(Arc::strong_count(&value), 1 + usize::from(received.is_some()));
     });
 }

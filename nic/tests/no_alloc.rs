@@ -60,16 +60,7 @@ fn the_count_sees_an_allocation() {
 
 #[test]
 fn memory_ports_do_not_allocate() {
-    let (at_a, at_b) = (
-        Endpoint {
-            ip: [1; 16],
-            port: 1,
-        },
-        Endpoint {
-            ip: [2; 16],
-            port: 2,
-        },
-    );
+    let (at_a, at_b) = (Endpoint { ip: [1; 16], port: 1 }, Endpoint { ip: [2; 16], port: 2 });
     let (mut a, mut b) = memory::pair(at_a, at_b, 128);
     assert_eq!(asked_during(|| traffic(&mut a, &mut b, at_b)), 0);
     assert!(b.counters().received > 0 && a.counters().refused > 0);
@@ -77,10 +68,7 @@ fn memory_ports_do_not_allocate() {
 
 #[test]
 fn the_far_end_of_the_wire_does_not_allocate() {
-    let at = Endpoint {
-        ip: [1; 16],
-        port: 1,
-    };
+    let at = Endpoint { ip: [1; 16], port: 1 };
     let (mut port, mut wire) = memory::port_and_wire(at, 8);
     let asked = asked_during(|| {
         for _ in 0..100 {

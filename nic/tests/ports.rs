@@ -7,14 +7,8 @@ use std::net::SocketAddr;
 
 #[test]
 fn memory_ports_conform() {
-    let a = Endpoint {
-        ip: [1; 16],
-        port: 1,
-    };
-    let b = Endpoint {
-        ip: [2; 16],
-        port: 2,
-    };
+    let a = Endpoint { ip: [1; 16], port: 1 };
+    let b = Endpoint { ip: [2; 16], port: 2 };
     for capacity in [1, 8, 256] {
         conformance::run(&format!("memory of {capacity}"), || {
             let (port_a, port_b) = memory::pair(a, b, capacity);
@@ -39,17 +33,11 @@ fn udp_ports_conform_on_ipv6() {
 fn udp(listen: &str) {
     let listen: SocketAddr = listen.parse().expect("an address");
     for (ring_a, ring_b) in [(1, 256), (7, 100)] {
-        conformance::run(
-            &format!("udp on {listen}, rings of {ring_a} and {ring_b}"),
-            || {
-                let a = UdpPort::bind(listen, ring_a).expect("port a");
-                let b = UdpPort::bind(listen, ring_b).expect("port b");
-                let (a_at, b_at) = (
-                    Endpoint::from(a.local_addr()),
-                    Endpoint::from(b.local_addr()),
-                );
-                (a, a_at, b, b_at)
-            },
-        );
+        conformance::run(&format!("udp on {listen}, rings of {ring_a} and {ring_b}"), || {
+            let a = UdpPort::bind(listen, ring_a).expect("port a");
+            let b = UdpPort::bind(listen, ring_b).expect("port b");
+            let (a_at, b_at) = (Endpoint::from(a.local_addr()), Endpoint::from(b.local_addr()));
+            (a, a_at, b, b_at)
+        });
     }
 }

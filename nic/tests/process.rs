@@ -19,17 +19,13 @@ fn a_thread_has_its_own_loopback_and_passes_it_on() {
         let receiver = UdpSocket::bind(address).expect("the same address in another network");
         thread::spawn(move || {
             let sender = UdpSocket::bind("127.0.0.1:0").expect("a socket in an inherited network");
-            sender
-                .send_to(b"inherited", address)
-                .expect("the loopback is up");
+            sender.send_to(b"inherited", address).expect("the loopback is up");
         })
         .join()
         .expect("the spawned thread");
         let mut buffer = [0; 16];
         receiver.set_nonblocking(true).expect("non-blocking");
-        let len = receiver
-            .recv(&mut buffer)
-            .expect("loopback delivers at once");
+        let len = receiver.recv(&mut buffer).expect("loopback delivers at once");
         assert_eq!(&buffer[..len], b"inherited");
         true
     });
@@ -37,9 +33,7 @@ fn a_thread_has_its_own_loopback_and_passes_it_on() {
         eprintln!("SKIPPED: a network namespace needs CAP_SYS_ADMIN");
     }
     outside.set_nonblocking(true).expect("non-blocking");
-    let error = outside
-        .recv(&mut [0; 16])
-        .expect_err("nothing was sent out here");
+    let error = outside.recv(&mut [0; 16]).expect_err("nothing was sent out here");
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
 }
 
@@ -54,10 +48,7 @@ fn timer_slack_is_set() {
 #[test]
 fn a_hardened_process_leaves_no_core() {
     net::harden_process().expect("hardening");
-    assert_eq!(
-        rustix::process::dumpable_behavior(),
-        Ok(DumpableBehavior::NotDumpable)
-    );
+    assert_eq!(rustix::process::dumpable_behavior(), Ok(DumpableBehavior::NotDumpable));
     let limit = rustix::process::getrlimit(Resource::Core);
     assert_eq!((limit.current, limit.maximum), (Some(0), Some(0)));
 }
@@ -65,20 +56,11 @@ fn a_hardened_process_leaves_no_core() {
 #[test]
 fn locked_memory_is_counted_as_locked() {
     if let Err(error) = net::lock_memory() {
-        assert!(
-            matches!(
-                error.kind(),
-                io::ErrorKind::PermissionDenied | io::ErrorKind::OutOfMemory
-            ),
-            "{error}"
-        );
+        assert!(matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::OutOfMemory), "{error}");
         eprintln!("SKIPPED: locking memory is not allowed here: {error}");
         return;
     }
     let status = std::fs::read_to_string("/proc/thread-self/status").expect("our status");
-    let locked = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmLck:"))
-        .expect("VmLck");
+    let locked = status.lines().find_map(|line| line.strip_prefix("VmLck:")).expect("VmLck");
     assert_ne!(locked.trim(), "0 kB");
 }

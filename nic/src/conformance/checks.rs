@@ -26,10 +26,7 @@ pub(super) fn all<S: Port, R: Port>() -> [(&'static str, Check<S, R>); 14] {
 
 fn capabilities<S: Port, R: Port>(bench: &mut Bench<S, R>) -> Verdict {
     let is = bench.sender.capabilities();
-    demand!(
-        !is.name.is_empty() && is.tx_ring > 0 && is.max_payload >= 1500,
-        "{is:?}"
-    );
+    demand!(!is.name.is_empty() && is.tx_ring > 0 && is.max_payload >= 1500, "{is:?}");
     bench.balance()
 }
 
@@ -58,13 +55,7 @@ fn order<S: Port, R: Port>(bench: &mut Bench<S, R>) -> Verdict {
 
 fn reserve_limits<S: Port, R: Port>(bench: &mut Bench<S, R>) -> Verdict {
     let max_payload = bench.sender.capabilities().max_payload;
-    for (count, len) in [
-        (0, 64),
-        (1, max_payload + 1),
-        (1, usize::MAX),
-        (usize::MAX, 64),
-        (BURST + 1, 64),
-    ] {
+    for (count, len) in [(0, 64), (1, max_payload + 1), (1, usize::MAX), (usize::MAX, 64), (BURST + 1, 64)] {
         bench.reserve(count, len, 0)?;
         bench.discard(usize::MAX)?;
     }
@@ -82,14 +73,9 @@ fn full_ring<S: Port, R: Port>(bench: &mut Bench<S, R>) -> Verdict {
     let step = ring.min(3);
     for done in (0..ring - ring % step).step_by(step) {
         bench.commit(step, 0)?;
-        let sent: Vec<_> = (done..done + step)
-            .map(|number| (number as u64, 100))
-            .collect();
+        let sent: Vec<_> = (done..done + step).map(|number| (number as u64, 100)).collect();
         bench.expect(BURST, &sent)?;
-        demand!(
-            bench.reserve(step + 1, 100, (ring + done) as u64)? == step,
-            "freed frames were not given"
-        );
+        demand!(bench.reserve(step + 1, 100, (ring + done) as u64)? == step, "freed frames were not given");
     }
     bench.discard(ring)?;
     bench.expect_nothing_else()
@@ -101,10 +87,7 @@ fn mixed<S: Port, R: Port>(bench: &mut Bench<S, R>) -> Verdict {
     while settled < 500 {
         reserved += bench.reserve(1 + step % most, 200, reserved)? as u64;
         let count = (1 + step % 4).min(bench.pending());
-        let frames: Vec<_> = (settled..)
-            .take(count)
-            .map(|number| (number, 200))
-            .collect();
+        let frames: Vec<_> = (settled..).take(count).map(|number| (number, 200)).collect();
         if step % 3 == 1 {
             bench.discard(count)?;
         } else {
@@ -134,10 +117,7 @@ fn partial_commit<S: Port, R: Port>(bench: &mut Bench<S, R>) -> Verdict {
     demand!(more == 1, "no frame after a commit");
     let (full, part) = ((count - 1) as usize, more as usize);
     bench.commit(full + part, 0)?;
-    let frames: Vec<_> = (1..count)
-        .map(|number| (number, 400))
-        .chain([(count, 50)])
-        .collect();
+    let frames: Vec<_> = (1..count).map(|number| (number, 400)).chain([(count, 50)]).collect();
     bench.expect(BURST, &frames)
 }
 
@@ -170,10 +150,7 @@ fn wrap<S: Port, R: Port>(bench: &mut Bench<S, R>) -> Verdict {
 }
 
 fn receive_limit<S: Port, R: Port>(bench: &mut Bench<S, R>) -> Verdict {
-    demand!(
-        bench.receive(0)?.is_empty() && bench.receive(BURST)?.is_empty(),
-        "a frame from nowhere"
-    );
+    demand!(bench.receive(0)?.is_empty() && bench.receive(BURST)?.is_empty(), "a frame from nowhere");
     for limit in [1, 2, 3, BURST, BURST + 1, usize::MAX] {
         let count = bench.reserve(BURST, 64, 0)?;
         bench.commit(count, 0)?;
@@ -181,9 +158,7 @@ fn receive_limit<S: Port, R: Port>(bench: &mut Bench<S, R>) -> Verdict {
         bench.expect(limit, &frames)?;
     }
     // More than a burst waiting: receive stays within BURST by its type, and loses none.
-    let frames: Vec<_> = (0..bench.tx_ring().min(BURST + 20) as u64)
-        .map(|number| (number, 64))
-        .collect();
+    let frames: Vec<_> = (0..bench.tx_ring().min(BURST + 20) as u64).map(|number| (number, 64)).collect();
     for &(number, len) in &frames {
         bench.reserve(1, len, number)?;
     }
@@ -212,31 +187,20 @@ fn stale_bytes<S: Port, R: Port>(bench: &mut Bench<S, R>) -> Verdict {
 /// A frame to nobody is refused, and those around it go.
 fn unreachable<S: Port, R: Port>(bench: &mut Bench<S, R>) -> Verdict {
     for number in 0..20u64 {
-        let frames: Vec<_> = (number * 3..)
-            .take(bench.tx_ring().min(3))
-            .map(|number| (number, 70))
-            .collect();
+        let frames: Vec<_> = (number * 3..).take(bench.tx_ring().min(3)).map(|number| (number, 70)).collect();
         let bad = number as usize % frames.len();
         for (at, &(number, len)) in frames.iter().enumerate() {
             if at == bad {
                 // Reserved frames are addressed to nobody.
                 let burst = bench.sender.reserve(1, len);
-                demand!(
-                    burst.len() == 1 && *burst[0].to == Endpoint::NONE,
-                    "no empty frame to spoil"
-                );
+                demand!(burst.len() == 1 && *burst[0].to == Endpoint::NONE, "no empty frame to spoil");
                 bench.reserved += 1;
             } else {
                 bench.reserve(1, len, number)?;
             }
         }
         bench.commit(frames.len(), 1)?;
-        let good: Vec<_> = frames
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| *at != bad)
-            .map(|(_, frame)| *frame)
-            .collect();
+        let good: Vec<_> = frames.iter().enumerate().filter(|(at, _)| *at != bad).map(|(_, frame)| *frame).collect();
         bench.expect(BURST, &good)?;
     }
     bench.expect_nothing_else()
@@ -251,9 +215,7 @@ fn moved<S: Port, R: Port>(bench: &mut Bench<S, R>) -> Verdict {
             bench.commit(count, 0)?;
             bench.expect(BURST, &frames)
         });
-        there
-            .join()
-            .map_err(|_| String::from("a panic in the other thread"))?
+        there.join().map_err(|_| String::from("a panic in the other thread"))?
     })?;
     bench.expect_nothing_else()
 }

@@ -40,10 +40,7 @@ fn a_burst_is_seen_as_a_whole() {
     assert_eq!(consumer.waiting(), 0);
     drop(burst);
     assert_eq!(consumer.waiting(), 4);
-    assert_eq!(
-        [0, 1, 2, 3, 4].map(|at| consumer.peek(at).copied()),
-        [Some(1), Some(2), Some(3), Some(4), None]
-    );
+    assert_eq!([0, 1, 2, 3, 4].map(|at| consumer.peek(at).copied()), [Some(1), Some(2), Some(3), Some(4), None]);
     consumer.release(2);
     assert_eq!(consumer.peek(0), Some(&3));
     consumer.release(usize::MAX);
@@ -81,24 +78,12 @@ fn a_panicking_closure_moves_nothing() {
         panic!("between pushes");
     }));
     assert!(burst.is_err());
-    assert_eq!(
-        consumer.waiting(),
-        2,
-        "what a burst wrote before the panic is published"
-    );
+    assert_eq!(consumer.waiting(), 2, "what a burst wrote before the panic is published");
 
-    let popped = catch_unwind(AssertUnwindSafe(|| {
-        consumer.pop_with(|_| panic!("while reading"))
-    }));
+    let popped = catch_unwind(AssertUnwindSafe(|| consumer.pop_with(|_| panic!("while reading"))));
     assert!(popped.is_err());
-    assert_eq!(
-        consumer.pop_with(|slot| slot.clone()).as_deref(),
-        Some("first")
-    );
-    assert_eq!(
-        consumer.pop_with(|slot| slot.clone()).as_deref(),
-        Some("second")
-    );
+    assert_eq!(consumer.pop_with(|slot| slot.clone()).as_deref(), Some("first"));
+    assert_eq!(consumer.pop_with(|slot| slot.clone()).as_deref(), Some("second"));
     assert_eq!(consumer.pop_with(|slot| slot.clone()), None);
 }
 
@@ -114,11 +99,7 @@ fn a_queue_gives_back_what_does_not_fit_and_drops_each_value_once() {
     assert_eq!((sender.free(), receiver.waiting()), (0, 2));
     assert_eq!(std::sync::Arc::strong_count(&value), 3);
     drop(receiver.recv().expect("two were sent"));
-    assert_eq!(
-        std::sync::Arc::strong_count(&value),
-        2,
-        "the ring keeps no copy of what was taken"
-    );
+    assert_eq!(std::sync::Arc::strong_count(&value), 2, "the ring keeps no copy of what was taken");
     drop(sender);
     assert_eq!(std::sync::Arc::strong_count(&value), 2);
     drop(receiver);
@@ -155,10 +136,7 @@ fn two_threads_lose_and_reorder_nothing() {
             while next < VALUES && !stop.load(Ordering::Relaxed) {
                 let before = next;
                 let mut burst = producer.burst();
-                while next < VALUES
-                    && next < before + 7
-                    && burst.push_with(|slot| *slot = [next, !next])
-                {
+                while next < VALUES && next < before + 7 && burst.push_with(|slot| *slot = [next, !next]) {
                     next += 1;
                 }
                 drop(burst);

@@ -20,10 +20,7 @@ impl Messages {
     pub(super) fn new() -> Messages {
         // SAFETY: a C structure of pointers, lengths and flags: all zero is a valid value.
         let header: libc::mmsghdr = unsafe { std::mem::zeroed() };
-        let part = libc::iovec {
-            iov_base: ptr::null_mut(),
-            iov_len: 0,
-        };
+        let part = libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 };
         Messages {
             headers: Box::new([header; BURST]),
             parts: Box::new([part; BURST]),
@@ -57,15 +54,11 @@ impl Messages {
             };
             usize::try_from(rc).unwrap_or(0)
         };
-        self.headers
-            .iter()
-            .zip(self.names.iter())
-            .take(received)
-            .map(|(header, name)| Datagram {
-                len: header.msg_len as usize,
-                truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
-                from: name.endpoint(header.msg_hdr.msg_namelen as usize),
-            })
+        self.headers.iter().zip(self.names.iter()).take(received).map(|(header, name)| Datagram {
+            len: header.msg_len as usize,
+            truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
+            from: name.endpoint(header.msg_hdr.msg_namelen as usize),
+        })
     }
 
     /// Sends each frame once. Returns how many the system took.
@@ -98,8 +91,8 @@ impl Messages {
 
     /// Sends the first `count` messages, which `send` has just set.
     fn send_batch(&mut self, socket: BorrowedFd<'_>, count: usize) -> usize {
-        let (mut next, mut sent) = (0, 0);
-        while let Some(rest @ [_, ..]) = self.headers.get_mut(next..count) {
+        each_once(count, |from| {
+            let rest = &mut self.headers[from..count];
             // SAFETY: these headers point at a name, a part and by that at the data of a frame each; `send` holds the
             // frames borrowed, and the names and parts are ours. The kernel writes msg_len only.
             let rc = unsafe {
@@ -110,21 +103,14 @@ impl Messages {
                     libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
                 )
             };
-            // The call stops at the first message that fails. That one has had its try: go on behind it.
-            let taken = usize::try_from(rc).unwrap_or(0);
-            sent += taken;
-            next += taken + 1;
-        }
-        sent
+            usize::try_from(rc).unwrap_or(0)
+        })
     }
 
     /// Points message `index` at its name and its data.
     fn set(&mut self, index: usize, name: Name, name_len: usize, data: *mut u8, len: usize) {
         self.names[index] = name;
-        self.parts[index] = libc::iovec {
-            iov_base: data.cast(),
-            iov_len: len,
-        };
+        self.parts[index] = libc::iovec { iov_base: data.cast(), iov_len: len };
         let header = &mut self.headers[index];
         header.msg_len = 0;
         header.msg_hdr.msg_name = (&raw mut self.names[index]).cast();
@@ -132,5 +118,45 @@ impl Messages {
         header.msg_hdr.msg_iov = &raw mut self.parts[index];
         header.msg_hdr.msg_iovlen = 1;
         header.msg_hdr.msg_flags = 0;
+    }
+}
+
+/// Gives each of `count` messages one try. `send` sends from a given one on, stops at the first that fails, as
+/// sendmmsg(2) does, and returns how many it sent. Returns how many were sent in all.
+fn each_once(count: usize, mut send: impl FnMut(usize) -> usize) -> usize {
+    let (mut next, mut sent) = (0, 0);
+    while next < count {
+        let taken = send(next);
+        sent += taken;
+        // The one behind those failed: it has had its try.
+        next += taken + 1;
+    }
+    sent
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Also where a second try would succeed.
+        #[test]
+        fn each_message_is_tried_once(fails in prop::collection::vec(any::<bool>(), 0..BURST)) {
+            let mut tries = vec![0; fails.len()];
+            let sent = each_once(fails.len(), |from| {
+                let mut taken = 0;
+                for at in from..fails.len() {
+                    tries[at] += 1;
+                    if fails[at] && tries[at] == 1 {
+                        break;
+                    }
+                    taken += 1;
+                }
+                taken
+            });
+            prop_assert_eq!(sent, fails.iter().filter(|fails| !**fails).count());
+            prop_assert!(tries.iter().all(|tries| *tries == 1), "{:?}", tries);
+        }
     }
 }

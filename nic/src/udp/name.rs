@@ -41,10 +41,7 @@ impl Name {
         let [f0, f1, p0, p1, a, b, c, d, ..] = self.0;
         let port = u16::from_be_bytes([p0, p1]);
         match libc::c_int::from(u16::from_ne_bytes([f0, f1])) {
-            libc::AF_INET if len >= V4 => Endpoint {
-                ip: Ipv4Addr::new(a, b, c, d).to_ipv6_mapped().octets(),
-                port,
-            },
+            libc::AF_INET if len >= V4 => Endpoint { ip: Ipv4Addr::new(a, b, c, d).to_ipv6_mapped().octets(), port },
             libc::AF_INET6 if len >= V6 => {
                 let mut ip = [0; 16];
                 ip.copy_from_slice(&self.0[8..24]);
@@ -66,13 +63,7 @@ mod tests {
         assert_eq!(size_of::<libc::sockaddr_in>(), V4);
         assert_eq!(size_of::<libc::sockaddr_in6>(), V6);
         assert!(align_of::<Name>() >= align_of::<libc::sockaddr_in6>());
-        assert_eq!(
-            (
-                offset_of!(libc::sockaddr_in, sin_family),
-                size_of::<libc::sa_family_t>()
-            ),
-            (0, 2)
-        );
+        assert_eq!((offset_of!(libc::sockaddr_in, sin_family), size_of::<libc::sa_family_t>()), (0, 2));
         assert_eq!(offset_of!(libc::sockaddr_in, sin_port), 2);
         assert_eq!(offset_of!(libc::sockaddr_in, sin_addr), 4);
         assert_eq!(offset_of!(libc::sockaddr_in6, sin6_family), 0);
@@ -82,16 +73,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_address_does_not_fit_an_ipv4_socket() {
-        assert!(
-            Name::of(
-                Endpoint {
-                    ip: [0x20; 16],
-                    port: 1
-                },
-                true
-            )
-            .is_none()
-        );
+        assert!(Name::of(Endpoint { ip: [0x20; 16], port: 1 }, true).is_none());
         assert!(Name::of(Endpoint::NONE, true).is_none());
     }
 

@@ -18,11 +18,7 @@ fn collect(port: &mut UdpPort, count: usize) -> Vec<(Endpoint, Vec<u8>)> {
     let deadline = Instant::now() + Duration::from_secs(5);
     let mut frames = Vec::new();
     while frames.len() < count && Instant::now() < deadline {
-        frames.extend(
-            port.receive(BURST)
-                .iter()
-                .map(|frame| (frame.from, frame.data.to_vec())),
-        );
+        frames.extend(port.receive(BURST).iter().map(|frame| (frame.from, frame.data.to_vec())));
         std::thread::yield_now();
     }
     frames
@@ -31,8 +27,7 @@ fn collect(port: &mut UdpPort, count: usize) -> Vec<(Endpoint, Vec<u8>)> {
 #[test]
 fn transmit_rings_are_limited() {
     for tx_ring in [0, MAX_TX_RING + 1] {
-        let error = UdpPort::bind("127.0.0.1:0".parse().expect("an address"), tx_ring)
-            .expect_err("a wrong ring");
+        let error = UdpPort::bind("127.0.0.1:0".parse().expect("an address"), tx_ring).expect_err("a wrong ring");
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
     }
 }
@@ -51,41 +46,20 @@ fn an_address_in_use_is_an_error_that_names_it() {
 fn refused_frames_do_not_hold_up_the_others() {
     let (mut a, mut b) = (port("127.0.0.1:0", 256), port("127.0.0.1:0", 1));
     let good = Endpoint::from(b.local_addr());
-    let bad = [
-        Endpoint { port: 0, ..good },
-        Endpoint {
-            ip: [0x20; 16],
-            port: 9,
-        },
-        Endpoint::NONE,
-    ];
+    let bad = [Endpoint { port: 0, ..good }, Endpoint { ip: [0x20; 16], port: 9 }, Endpoint::NONE];
     let mut expected = Vec::new();
     for number in 0..200u8 {
         // Bad ones at the front, at the back, alone and in rows, across the chunks of a burst.
         let refused = number < 2 || number == 199 || number % 7 == 0 || (60..70).contains(&number);
-        fill(
-            &mut a,
-            if refused {
-                bad[usize::from(number) % 3]
-            } else {
-                good
-            },
-            &[number],
-        );
+        fill(&mut a, if refused { bad[usize::from(number) % 3] } else { good }, &[number]);
         if !refused {
             expected.push(number);
         }
     }
     assert_eq!(a.commit(200), expected.len());
     let counters = a.counters();
-    assert_eq!(
-        (counters.sent, counters.refused),
-        (expected.len() as u64, 200 - expected.len() as u64)
-    );
-    let received: Vec<u8> = collect(&mut b, expected.len())
-        .iter()
-        .map(|(_, data)| data[0])
-        .collect();
+    assert_eq!((counters.sent, counters.refused), (expected.len() as u64, 200 - expected.len() as u64));
+    let received: Vec<u8> = collect(&mut b, expected.len()).iter().map(|(_, data)| data[0]).collect();
     assert_eq!(received, expected);
     assert!(b.receive(BURST).is_empty(), "a frame was sent twice");
 }
@@ -102,18 +76,9 @@ fn a_dead_peer_stops_nothing() {
         assert_eq!(a.commit(2), 2, "frame {number}");
         assert!(a.receive(BURST).is_empty());
     }
-    let received: Vec<u8> = collect(&mut b, 32)
-        .iter()
-        .map(|(_, data)| data[0])
-        .collect();
+    let received: Vec<u8> = collect(&mut b, 32).iter().map(|(_, data)| data[0]).collect();
     assert_eq!(received, (0..32).collect::<Vec<u8>>());
-    assert_eq!(
-        a.counters(),
-        PortCounters {
-            sent: 64,
-            ..PortCounters::default()
-        }
-    );
+    assert_eq!(a.counters(), PortCounters { sent: 64, ..PortCounters::default() });
 }
 
 #[test]
@@ -125,18 +90,8 @@ fn a_datagram_too_long_is_counted_and_dropped() {
         peer.send_to(data, a.local_addr()).expect("sent");
     }
     let received = collect(&mut a, 3);
-    assert_eq!(
-        received,
-        [(from, vec![2; FRAME]), (from, vec![]), (from, vec![4; 5])]
-    );
-    assert_eq!(
-        a.counters(),
-        PortCounters {
-            received: 3,
-            oversized: 2,
-            ..PortCounters::default()
-        }
-    );
+    assert_eq!(received, [(from, vec![2; FRAME]), (from, vec![]), (from, vec![4; 5])]);
+    assert_eq!(a.counters(), PortCounters { received: 3, oversized: 2, ..PortCounters::default() });
 }
 
 #[test]
@@ -149,10 +104,7 @@ fn an_ipv6_wildcard_takes_both_families() {
     let v4_at = Endpoint::from(v4.local_addr());
     fill(&mut v4, dual_at, b"to the wildcard");
     assert_eq!(v4.commit(1), 1);
-    assert_eq!(
-        collect(&mut dual, 1),
-        [(v4_at, b"to the wildcard".to_vec())]
-    );
+    assert_eq!(collect(&mut dual, 1), [(v4_at, b"to the wildcard".to_vec())]);
     fill(&mut dual, v4_at, b"and back");
     assert_eq!(dual.commit(1), 1);
     assert_eq!(collect(&mut v4, 1), [(dual_at, b"and back".to_vec())]);
