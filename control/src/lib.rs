@@ -1,1 +1,4 @@
 //! (in progress)
+
+pub mod media;
+pub mod report;
