@@ -62,15 +62,9 @@ pub enum CompareError {
 impl fmt::Display for CompareError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CompareError::Silent { which } => write!(
-                f,
-                "the {which} signal is empty or silent: nothing to compare"
-            ),
+            CompareError::Silent { which } => write!(f, "the {which} signal is empty or silent: nothing to compare"),
             CompareError::TooLong { which, length } => {
-                write!(
-                    f,
-                    "the {which} signal has {length} samples, at most {MAX_SAMPLES} are compared"
-                )
+                write!(f, "the {which} signal has {length} samples, at most {MAX_SAMPLES} are compared")
             }
         }
     }
@@ -79,7 +73,7 @@ impl fmt::Display for CompareError {
 impl std::error::Error for CompareError {}
 
 /// Finds the lag at which `received` is most like `sent`; both at 8 kHz. Cost grows with the longer length; a minute takes
-/// some 50 ms.
+/// about 0.1 s.
 pub fn align(sent: &[i16], received: &[i16]) -> Result<Alignment, CompareError> {
     let sent = Signal::new("sent", sent)?;
     let received = Signal::new("received", received)?;
@@ -89,20 +83,11 @@ pub fn align(sent: &[i16], received: &[i16]) -> Result<Alignment, CompareError> 
         .zip(products)
         .filter_map(|(lag, product)| Some((lag, normalise(&sent, &received, lag, product)?)))
         .collect();
-    let highest = ratios
-        .iter()
-        .map(|&(_, r)| r)
-        .fold(f64::NEG_INFINITY, f64::max);
-    let best = ratios
-        .iter()
-        .filter(|&&(_, r)| r >= highest - TIE)
-        .min_by_key(|(lag, _)| lag.unsigned_abs());
+    let highest = ratios.iter().map(|&(_, r)| r).fold(f64::NEG_INFINITY, f64::max);
+    let best = ratios.iter().filter(|&&(_, r)| r >= highest - TIE).min_by_key(|(lag, _)| lag.unsigned_abs());
     // Lag 0 may be excluded, where one signal's energy begins after the other's end: nothing then is alike.
     let &(lag, peak) = best.unwrap_or(&(0, 0.0));
-    Ok(Alignment {
-        lag,
-        peak: peak.clamp(-1.0, 1.0),
-    })
+    Ok(Alignment { lag, peak: peak.clamp(-1.0, 1.0) })
 }
 
 /// A signal without its mean, and the energy of its first n samples for every n.
@@ -114,10 +99,7 @@ struct Signal {
 impl Signal {
     fn new(which: &'static str, samples: &[i16]) -> Result<Self, CompareError> {
         if samples.len() > MAX_SAMPLES {
-            return Err(CompareError::TooLong {
-                which,
-                length: samples.len(),
-            });
+            return Err(CompareError::TooLong { which, length: samples.len() });
         }
         if samples.windows(2).all(|pair| pair[0] == pair[1]) {
             return Err(CompareError::Silent { which });
@@ -130,10 +112,7 @@ impl Signal {
             sum += x * x;
             sum
         }));
-        Ok(Signal {
-            samples,
-            energy_before,
-        })
+        Ok(Signal { samples, energy_before })
     }
 
     fn energy(&self, from: usize, to: usize) -> f64 {
@@ -153,12 +132,8 @@ fn normalise(sent: &Signal, received: &Signal, lag: i64, product: f64) -> Option
         return None;
     }
     let shifted = |i: usize| (i as i64 + lag) as usize;
-    let (a, b) = (
-        sent.energy(from, to),
-        received.energy(shifted(from), shifted(to)),
-    );
-    let enough =
-        a >= MIN_OVERLAP_ENERGY * sent.total() && b >= MIN_OVERLAP_ENERGY * received.total();
+    let (a, b) = (sent.energy(from, to), received.energy(shifted(from), shifted(to)));
+    let enough = a >= MIN_OVERLAP_ENERGY * sent.total() && b >= MIN_OVERLAP_ENERGY * received.total();
     enough.then(|| product / (a * b).sqrt())
 }
 
@@ -176,10 +151,7 @@ fn cross_products(sent: &[f64], received: &[f64]) -> Vec<f64> {
         }
         let front = MAX_LAG.saturating_sub(start);
         let from = (start + front - MAX_LAG).min(received.len());
-        for (to, &x) in b[front..BLOCK + 2 * MAX_LAG]
-            .iter_mut()
-            .zip(&received[from..])
-        {
+        for (to, &x) in b[front..BLOCK + 2 * MAX_LAG].iter_mut().zip(&received[from..]) {
             *to = Complex::real(x);
         }
         fft.forward(&mut a);
@@ -201,9 +173,7 @@ mod tests {
 
     fn noise(seed: u64, length: usize) -> Vec<i16> {
         let mut rng = StdRng::seed_from_u64(seed);
-        (0..length)
-            .map(|_| rng.random_range(-8_000..=8_000))
-            .collect()
+        (0..length).map(|_| rng.random_range(-8_000..=8_000)).collect()
     }
 
     fn delayed(signal: &[i16], by: usize) -> Vec<i16> {
@@ -213,9 +183,7 @@ mod tests {
     }
 
     fn tone(length: usize) -> Vec<i16> {
-        (0..length)
-            .map(|n| ((n as f64 * std::f64::consts::TAU / 40.0).sin() * 9_000.0) as i16)
-            .collect()
+        (0..length).map(|n| ((n as f64 * std::f64::consts::TAU / 40.0).sin() * 9_000.0) as i16).collect()
     }
 
     #[track_caller]
@@ -271,10 +239,7 @@ mod tests {
     #[test]
     fn speech_through_mu_law_and_loss() {
         let sent = speech::generate(3, 20.0);
-        let mut received: Vec<i16> = sent
-            .iter()
-            .map(|&x| g711::decode_mu(g711::encode_mu(x)))
-            .collect();
+        let mut received: Vec<i16> = sent.iter().map(|&x| g711::decode_mu(g711::encode_mu(x))).collect();
         let got = align(&sent, &delayed(&received, 1_234)).expect("comparable");
         assert!(got.lag == 1_234 && got.peak > 0.999, "{got:?}");
         // A tenth of the packets lost.
@@ -294,13 +259,7 @@ mod tests {
         assert_eq!(align(&signal, &[7; 500]), silent("received"));
         assert_eq!(align(&signal, &[7]), silent("received"));
         let long = vec![0; MAX_SAMPLES + 1];
-        assert!(matches!(
-            align(&signal, &long),
-            Err(CompareError::TooLong {
-                which: "received",
-                ..
-            })
-        ));
+        assert!(matches!(align(&signal, &long), Err(CompareError::TooLong { which: "received", .. })));
     }
 
     proptest! {

@@ -16,40 +16,28 @@ impl Complex {
     }
 
     pub(super) fn conjugate(self) -> Self {
-        Complex {
-            re: self.re,
-            im: -self.im,
-        }
+        Complex { re: self.re, im: -self.im }
     }
 }
 
 impl Add for Complex {
     type Output = Self;
     fn add(self, other: Self) -> Self {
-        Complex {
-            re: self.re + other.re,
-            im: self.im + other.im,
-        }
+        Complex { re: self.re + other.re, im: self.im + other.im }
     }
 }
 
 impl Sub for Complex {
     type Output = Self;
     fn sub(self, other: Self) -> Self {
-        Complex {
-            re: self.re - other.re,
-            im: self.im - other.im,
-        }
+        Complex { re: self.re - other.re, im: self.im - other.im }
     }
 }
 
 impl Mul for Complex {
     type Output = Self;
     fn mul(self, other: Self) -> Self {
-        Complex {
-            re: self.re * other.re - self.im * other.im,
-            im: self.re * other.im + self.im * other.re,
-        }
+        Complex { re: self.re * other.re - self.im * other.im, im: self.re * other.im + self.im * other.re }
     }
 }
 
@@ -67,9 +55,7 @@ impl Fft {
             let (sin, cos) = (-TAU * k as f64 / size as f64).sin_cos();
             Complex { re: cos, im: sin }
         };
-        Fft {
-            factors: (0..size / 2).map(factor).collect(),
-        }
+        Fft { factors: (0..size / 2).map(factor).collect() }
     }
 
     /// Values of one transform.
@@ -93,11 +79,7 @@ impl Fft {
             let stride = size / (2 * half);
             for block in data.chunks_exact_mut(2 * half) {
                 let (low, high) = block.split_at_mut(half);
-                for ((a, b), factor) in low
-                    .iter_mut()
-                    .zip(high)
-                    .zip(self.factors.iter().step_by(stride))
-                {
+                for ((a, b), factor) in low.iter_mut().zip(high).zip(self.factors.iter().step_by(stride)) {
                     let turned = *b * *factor;
                     (*a, *b) = (*a + turned, *a - turned);
                 }
@@ -111,12 +93,7 @@ impl Fft {
         data.iter_mut().for_each(|x| *x = x.conjugate());
         self.forward(data);
         let scale = 1.0 / self.size() as f64;
-        data.iter_mut().for_each(|x| {
-            *x = Complex {
-                re: x.re * scale,
-                im: -x.im * scale,
-            }
-        });
+        data.iter_mut().for_each(|x| *x = Complex { re: x.re * scale, im: -x.im * scale });
     }
 }
 

@@ -59,16 +59,8 @@ impl Law {
 
 /// One 16-bit sample to µ-law. Never fails; magnitudes above 32,635 saturate.
 pub const fn encode_mu(sample: i16) -> u8 {
-    let (sign, magnitude) = if sample < 0 {
-        (0x80, -(sample as i32))
-    } else {
-        (0, sample as i32)
-    };
-    let biased = (if magnitude > MU_CLIP {
-        MU_CLIP
-    } else {
-        magnitude
-    }) + MU_BIAS;
+    let (sign, magnitude) = if sample < 0 { (0x80, -(sample as i32)) } else { (0, sample as i32) };
+    let biased = (if magnitude > MU_CLIP { MU_CLIP } else { magnitude }) + MU_BIAS;
     // biased lies in [2^7, 2^15): its highest bit is the segment, the next four bits the step.
     let segment = (31 - biased.leading_zeros()) - 7;
     let step = (biased >> (segment + 3)) & 0x0f;
@@ -83,11 +75,7 @@ pub const fn decode_mu(code: u8) -> i16 {
 /// One 16-bit sample to A-law. Never fails.
 pub const fn encode_a(sample: i16) -> u8 {
     // Negative values mirror about -0.5 of a 13-bit step: ones' complement, as the Recommendation's tables do.
-    let (sign, magnitude) = if sample < 0 {
-        (0, !sample >> 3)
-    } else {
-        (0x80, sample >> 3)
-    };
+    let (sign, magnitude) = if sample < 0 { (0, !sample >> 3) } else { (0x80, sample >> 3) };
     let code = if magnitude < 32 {
         (magnitude >> 1) as u8
     } else {
@@ -122,16 +110,8 @@ static A_TO_LINEAR: [i16; 256] = {
         let code = i as u8 ^ A_EVEN_BITS;
         let (segment, step) = ((code >> 4) & 7, (code & 0x0f) as i32);
         // The middle of the step: half a step is added. Segments 0 and 1 have the same step.
-        let value = if segment == 0 {
-            (step << 4) + 8
-        } else {
-            ((step << 4) + 0x108) << (segment - 1)
-        };
-        table[i] = if code & 0x80 != 0 {
-            value as i16
-        } else {
-            -(value as i16)
-        };
+        let value = if segment == 0 { (step << 4) + 8 } else { ((step << 4) + 0x108) << (segment - 1) };
+        table[i] = if code & 0x80 != 0 { value as i16 } else { -(value as i16) };
         i += 1;
     }
     table
@@ -144,11 +124,7 @@ mod tests {
     /// Half the step of the segment that holds `sample`, in 16-bit units, from the Recommendation's tables.
     fn half_step(law: Law, sample: i16) -> i32 {
         // A-law mirrors about -0.5: a segment of negative values ends one earlier.
-        let magnitude = if law == Law::A && sample < 0 {
-            !sample as i32
-        } else {
-            (sample as i32).abs()
-        };
+        let magnitude = if law == Law::A && sample < 0 { !sample as i32 } else { (sample as i32).abs() };
         match law {
             // Segment ends 31, 95, 223, 479, 991, 2015, 4063, 8159 of 14 bits; steps 2, 4, ..., 256.
             Law::Mu => {
@@ -194,23 +170,11 @@ mod tests {
     #[test]
     fn known_answers_of_a_law() {
         // G.711 table 1a, before the even bits are inverted.
-        let table = [
-            (0xff, 4032),
-            (0xf0, 2112),
-            (0xe0, 1056),
-            (0xd0, 528),
-            (0xc0, 264),
-            (0xb0, 132),
-            (0xa0, 66),
-            (0x80, 1),
-        ];
+        let table =
+            [(0xff, 4032), (0xf0, 2112), (0xe0, 1056), (0xd0, 528), (0xc0, 264), (0xb0, 132), (0xa0, 66), (0x80, 1)];
         for (code, y) in table {
             assert_eq!(decode_a(code ^ A_EVEN_BITS), y * 8, "{code:#x}");
-            assert_eq!(
-                decode_a(code ^ A_EVEN_BITS ^ 0x80),
-                -y * 8,
-                "{code:#x} negative"
-            );
+            assert_eq!(decode_a(code ^ A_EVEN_BITS ^ 0x80), -y * 8, "{code:#x} negative");
             assert_eq!(encode_a(y * 8), code ^ A_EVEN_BITS);
         }
         assert_eq!((encode_a(0), encode_a(-1)), (0xd5, 0x55));
@@ -224,18 +188,10 @@ mod tests {
             for sample in i16::MIN..=i16::MAX {
                 let decoded = law.decode(law.encode(sample));
                 let saturated = law == Law::Mu && (sample as i32).abs() > MU_CLIP;
-                let bound = if saturated {
-                    644
-                } else {
-                    half_step(law, sample)
-                };
+                let bound = if saturated { 644 } else { half_step(law, sample) };
                 let error = (decoded as i32 - sample as i32).abs();
                 assert!(error <= bound, "{law:?} {sample} came back as {decoded}");
-                assert_eq!(
-                    law.decode(law.encode(decoded)),
-                    decoded,
-                    "{law:?} {sample} does not settle"
-                );
+                assert_eq!(law.decode(law.encode(decoded)), decoded, "{law:?} {sample} does not settle");
                 assert!(decoded >= last, "{law:?} is not monotonic at {sample}");
                 last = decoded;
             }

@@ -26,9 +26,8 @@ pub fn resample(input: &[f32], from: u32, to: u32) -> Vec<f32> {
     let stretch = (from as f64 / to as f64).max(1.0);
     let reach = (CROSSINGS as f64 * stretch).ceil() as usize;
     // The filters for a short input are fewer than its phases: output n uses phase n · step mod phases.
-    let bank: Vec<Vec<f32>> = (0..phases.min(length))
-        .map(|n| filter((n * step % phases) as f64 / phases as f64, reach, stretch))
-        .collect();
+    let bank: Vec<Vec<f32>> =
+        (0..phases.min(length)).map(|n| filter((n * step % phases) as f64 / phases as f64, reach, stretch)).collect();
 
     (0..length)
         .map(|n| {
@@ -56,20 +55,12 @@ fn filter(fraction: f64, reach: usize, stretch: f64) -> Vec<f32> {
 }
 
 fn sinc(x: f64) -> f64 {
-    if x.abs() < 1e-9 {
-        1.0
-    } else {
-        (PI * x).sin() / (PI * x)
-    }
+    if x.abs() < 1e-9 { 1.0 } else { (PI * x).sin() / (PI * x) }
 }
 
 /// The Kaiser window at `x`, 0 outside ±1.
 fn kaiser(x: f64) -> f64 {
-    if x.abs() >= 1.0 {
-        0.0
-    } else {
-        bessel_i0(KAISER_BETA * (1.0 - x * x).sqrt()) / bessel_i0(KAISER_BETA)
-    }
+    if x.abs() >= 1.0 { 0.0 } else { bessel_i0(KAISER_BETA * (1.0 - x * x).sqrt()) / bessel_i0(KAISER_BETA) }
 }
 
 /// The modified Bessel function I0, by its power series.
@@ -92,9 +83,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn tone(rate: u32, hertz: f64, length: usize) -> Vec<f32> {
-        (0..length)
-            .map(|n| (n as f64 * hertz / rate as f64 * 2.0 * PI).sin() as f32)
-            .collect()
+        (0..length).map(|n| (n as f64 * hertz / rate as f64 * 2.0 * PI).sin() as f32).collect()
     }
 
     /// Root mean square of the middle half, in dB over that of a full-scale sine.
@@ -106,9 +95,7 @@ mod tests {
 
     #[test]
     fn passes_speech_and_stops_aliases() {
-        for from in [
-            11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000,
-        ] {
+        for from in [11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000, 192_000] {
             let seconds = |hertz| resample(&tone(from, hertz, from as usize / 2), from, 8_000);
             for hertz in [100.0, 1_000.0, 3_000.0, 3_500.0] {
                 let db = level(&seconds(hertz));

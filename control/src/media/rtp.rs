@@ -87,37 +87,23 @@ impl std::error::Error for RtpError {}
 impl<'a> Packet<'a> {
     /// Parses a packet; CSRCs, extension and padding are checked and skipped.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, RtpError> {
-        let short = |needed| RtpError::Short {
-            length: bytes.len(),
-            needed,
-        };
-        let (fixed, rest) = bytes
-            .split_first_chunk::<HEADER_BYTES>()
-            .ok_or(short(HEADER_BYTES))?;
+        let short = |needed| RtpError::Short { length: bytes.len(), needed };
+        let (fixed, rest) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(short(HEADER_BYTES))?;
         let [flags, kind, s0, s1, t0, t1, t2, t3, c0, c1, c2, c3] = *fixed;
         if flags >> 6 != 2 {
             return Err(RtpError::Version(flags >> 6));
         }
         let csrc_bytes = (flags & 0x0f) as usize * 4;
-        let mut payload = rest
-            .get(csrc_bytes..)
-            .ok_or(short(HEADER_BYTES + csrc_bytes))?;
+        let mut payload = rest.get(csrc_bytes..).ok_or(short(HEADER_BYTES + csrc_bytes))?;
         if flags & 0x10 != 0 {
             // Extension: 2 bytes of profile, 2 of length in words.
-            let (head, rest) = payload
-                .split_first_chunk::<4>()
-                .ok_or(short(HEADER_BYTES + csrc_bytes + 4))?;
+            let (head, rest) = payload.split_first_chunk::<4>().ok_or(short(HEADER_BYTES + csrc_bytes + 4))?;
             let extension_bytes = u16::from_be_bytes([head[2], head[3]]) as usize * 4;
-            payload = rest
-                .get(extension_bytes..)
-                .ok_or(short(HEADER_BYTES + csrc_bytes + 4 + extension_bytes))?;
+            payload = rest.get(extension_bytes..).ok_or(short(HEADER_BYTES + csrc_bytes + 4 + extension_bytes))?;
         }
         if flags & 0x20 != 0 {
             let count = payload.last().copied().unwrap_or(0);
-            let keep = payload
-                .len()
-                .checked_sub(count as usize)
-                .filter(|_| count > 0);
+            let keep = payload.len().checked_sub(count as usize).filter(|_| count > 0);
             payload = &payload[..keep.ok_or(RtpError::Padding(count))?];
         }
         let header = Header {
@@ -141,13 +127,7 @@ pub struct Sender {
 impl Sender {
     /// A stream. RFC 3550 asks for all three to be random.
     pub fn new(ssrc: u32, sequence: u16, timestamp: u32) -> Self {
-        let next = Header {
-            marker: true,
-            payload_type: Law::Mu.payload_type(),
-            sequence,
-            timestamp,
-            ssrc,
-        };
+        let next = Header { marker: true, payload_type: Law::Mu.payload_type(), sequence, timestamp, ssrc };
         Sender { next }
     }
 
@@ -180,27 +160,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const HEADER: Header = Header {
-        marker: true,
-        payload_type: 8,
-        sequence: 0x1234,
-        timestamp: 0x5678_9abc,
-        ssrc: 0xdef0_1122,
-    };
+    const HEADER: Header =
+        Header { marker: true, payload_type: 8, sequence: 0x1234, timestamp: 0x5678_9abc, ssrc: 0xdef0_1122 };
 
     #[test]
     fn known_header() {
-        let bytes = [
-            0x80, 0x88, 0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc, 0xde, 0xf0, 0x11, 0x22,
-        ];
+        let bytes = [0x80, 0x88, 0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc, 0xde, 0xf0, 0x11, 0x22];
         assert_eq!(HEADER.to_bytes(), bytes);
-        assert_eq!(
-            Packet::parse(&bytes),
-            Ok(Packet {
-                header: HEADER,
-                payload: &[]
-            })
-        );
+        assert_eq!(Packet::parse(&bytes), Ok(Packet { header: HEADER, payload: &[] }));
     }
 
     #[test]
@@ -211,47 +178,17 @@ mod tests {
         bytes.extend_from_slice(&[0xbe, 0xde, 0, 1, 9, 9, 9, 9]); // extension of one word
         bytes.extend_from_slice(b"voice");
         bytes.extend_from_slice(&[0, 0, 3]);
-        assert_eq!(
-            Packet::parse(&bytes),
-            Ok(Packet {
-                header: HEADER,
-                payload: b"voice"
-            })
-        );
+        assert_eq!(Packet::parse(&bytes), Ok(Packet { header: HEADER, payload: b"voice" }));
         // Every cut is refused, or has a shorter payload once the padding's count is another byte.
         for cut in 0..bytes.len() {
             if let Ok(packet) = Packet::parse(&bytes[..cut]) {
                 assert!(packet.payload.len() < 5);
             }
         }
-        assert_eq!(
-            Packet::parse(&bytes[..11]),
-            Err(RtpError::Short {
-                length: 11,
-                needed: 12
-            })
-        );
-        assert_eq!(
-            Packet::parse(&bytes[..19]),
-            Err(RtpError::Short {
-                length: 19,
-                needed: 20
-            })
-        );
-        assert_eq!(
-            Packet::parse(&bytes[..23]),
-            Err(RtpError::Short {
-                length: 23,
-                needed: 24
-            })
-        );
-        assert_eq!(
-            Packet::parse(&bytes[..27]),
-            Err(RtpError::Short {
-                length: 27,
-                needed: 28
-            })
-        );
+        assert_eq!(Packet::parse(&bytes[..11]), Err(RtpError::Short { length: 11, needed: 12 }));
+        assert_eq!(Packet::parse(&bytes[..19]), Err(RtpError::Short { length: 19, needed: 20 }));
+        assert_eq!(Packet::parse(&bytes[..23]), Err(RtpError::Short { length: 23, needed: 24 }));
+        assert_eq!(Packet::parse(&bytes[..27]), Err(RtpError::Short { length: 27, needed: 28 }));
         assert_eq!(Packet::parse(&bytes[..28]), Err(RtpError::Padding(0)));
         let last = bytes.len() - 1;
         for count in [0, 9] {
@@ -271,23 +208,9 @@ mod tests {
         let second = Packet::parse(&second).expect("ours");
         assert_eq!(first.payload, [0xff; 160]);
         assert_eq!(second.payload, [Law::Mu.encode(1_000); 160]);
-        let header = Header {
-            marker: true,
-            payload_type: 0,
-            sequence: u16::MAX,
-            timestamp: u32::MAX - 100,
-            ssrc: 7,
-        };
+        let header = Header { marker: true, payload_type: 0, sequence: u16::MAX, timestamp: u32::MAX - 100, ssrc: 7 };
         assert_eq!(first.header, header);
-        assert_eq!(
-            second.header,
-            Header {
-                marker: false,
-                sequence: 0,
-                timestamp: 59,
-                ..header
-            }
-        );
+        assert_eq!(second.header, Header { marker: false, sequence: 0, timestamp: 59, ..header });
     }
 
     #[test]

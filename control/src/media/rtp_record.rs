@@ -108,8 +108,7 @@ impl Recorder {
 
     fn take(&mut self, arrival: Duration, packet: &[u8]) -> Result<Outcome, Refusal> {
         let Packet { header, payload } = Packet::parse(packet).map_err(Refusal::Malformed)?;
-        let law = Law::from_payload_type(header.payload_type)
-            .ok_or(Refusal::PayloadType(header.payload_type))?;
+        let law = Law::from_payload_type(header.payload_type).ok_or(Refusal::PayloadType(header.payload_type))?;
         let stream = self.stream.get_or_insert_with(|| Stream {
             ssrc: header.ssrc,
             highest: (0, header.sequence),
@@ -139,8 +138,7 @@ impl Recorder {
         }
         let (latest, latest_wire) = stream.latest;
         let instant = latest + header.timestamp.wrapping_sub(latest_wire) as i32 as i64;
-        let start =
-            usize::try_from(instant + LEAD_SAMPLES as i64).map_err(|_| Refusal::Timestamp)?;
+        let start = usize::try_from(instant + LEAD_SAMPLES as i64).map_err(|_| Refusal::Timestamp)?;
         let end = start.saturating_add(payload.len());
         if end > LEAD_SAMPLES + MAX_SAMPLES {
             return Err(Refusal::Timestamp);
@@ -169,26 +167,16 @@ impl Recorder {
 
     /// The recording, from the earliest sample heard to the latest; gaps are silence.
     pub fn samples(&self) -> &[i16] {
-        self.stream
-            .as_ref()
-            .and_then(|s| s.timeline.get(s.start..))
-            .unwrap_or(&[])
+        self.stream.as_ref().and_then(|s| s.timeline.get(s.start..)).unwrap_or(&[])
     }
 
     /// How the stream arrived so far.
     pub fn reception(&self) -> Reception {
         let Some(stream) = &self.stream else {
-            return Reception {
-                refused: self.refused,
-                ..Reception::default()
-            };
+            return Reception { refused: self.refused, ..Reception::default() };
         };
         let received = stream.seen.len() as u64;
-        let expected = if received == 0 {
-            0
-        } else {
-            (stream.highest.0 - stream.lowest + 1) as u64
-        };
+        let expected = if received == 0 { 0 } else { (stream.highest.0 - stream.lowest + 1) as u64 };
         Reception {
             received,
             duplicates: stream.duplicates,
@@ -204,10 +192,7 @@ impl Recorder {
     pub fn late(&self, buffer_ms: f64) -> u64 {
         let transits = self.stream.as_ref().map_or(&[][..], |s| &s.transits);
         let fastest = transits.iter().copied().fold(f64::INFINITY, f64::min);
-        transits
-            .iter()
-            .filter(|&&t| (t - fastest) * 1e3 > buffer_ms)
-            .count() as u64
+        transits.iter().filter(|&&t| (t - fastest) * 1e3 > buffer_ms).count() as u64
     }
 
     /// The fraction of `sent` packets that a listener with such a buffer did not hear, lost and late alike: what

@@ -10,16 +10,10 @@ fn at(packet: usize) -> Duration {
 
 /// `count` packets of distinct levels that G.711 carries exactly, and the samples in them.
 fn stream(count: usize, sequence: u16, timestamp: u32) -> (Vec<Vec<u8>>, Vec<i16>) {
-    let samples: Vec<i16> = (0..count * FRAME_SAMPLES)
-        .map(|n| Law::Mu.decode((n / FRAME_SAMPLES * 7 + n % 50) as u8))
-        .collect();
+    let samples: Vec<i16> =
+        (0..count * FRAME_SAMPLES).map(|n| Law::Mu.decode((n / FRAME_SAMPLES * 7 + n % 50) as u8)).collect();
     let mut sender = Sender::new(1, sequence, timestamp);
-    (
-        frames(&samples)
-            .map(|f| sender.packet(&f).to_vec())
-            .collect(),
-        samples,
-    )
+    (frames(&samples).map(|f| sender.packet(&f).to_vec()).collect(), samples)
 }
 
 #[test]
@@ -30,20 +24,10 @@ fn a_clean_stream_is_taken_down_whole() {
         assert_eq!(recorder.push(at(n), packet), Outcome::Stored);
     }
     assert_eq!(recorder.samples(), samples);
-    let want = Reception {
-        received: 50,
-        expected: 50,
-        ..Reception::default()
-    };
+    let want = Reception { received: 50, expected: 50, ..Reception::default() };
     let got = recorder.reception();
     assert!(got.jitter_ms < 1e-6);
-    assert_eq!(
-        Reception {
-            jitter_ms: 0.0,
-            ..got
-        },
-        want
-    );
+    assert_eq!(Reception { jitter_ms: 0.0, ..got }, want);
     assert_eq!((recorder.late(0.001), recorder.unheard(50, 60.0)), (0, 0.0));
 }
 
@@ -56,24 +40,12 @@ fn loss_is_silence_and_repeats_and_strangers_are_ignored() {
         recorder.push(at(n), &packets[which]);
     }
     let stranger = Sender::new(2, 9, 9).packet(&[1; 160]);
-    assert_eq!(
-        recorder.push(at(4), &stranger),
-        Outcome::Refused(Refusal::Source)
-    );
+    assert_eq!(recorder.push(at(4), &stranger), Outcome::Refused(Refusal::Source));
     let mut video = packets[2].clone();
     video[1] = 96;
-    assert_eq!(
-        recorder.push(at(4), &video),
-        Outcome::Refused(Refusal::PayloadType(96))
-    );
-    let error = RtpError::Short {
-        length: 3,
-        needed: 12,
-    };
-    assert_eq!(
-        recorder.push(at(4), b"rtp"),
-        Outcome::Refused(Refusal::Malformed(error))
-    );
+    assert_eq!(recorder.push(at(4), &video), Outcome::Refused(Refusal::PayloadType(96)));
+    let error = RtpError::Short { length: 3, needed: 12 };
+    assert_eq!(recorder.push(at(4), b"rtp"), Outcome::Refused(Refusal::Malformed(error)));
 
     let mut want = samples;
     want[320..480].fill(0);
@@ -107,18 +79,9 @@ fn a_wild_timestamp_costs_no_memory() {
     let header = Packet::parse(&packets[1]).expect("ours").header;
     let beyond = 50_000u32.wrapping_add(MAX_SAMPLES as u32);
     for timestamp in [50_000 - LEAD_SAMPLES as u32 - 1, beyond, u32::MAX / 2] {
-        let mut wild = Header {
-            timestamp,
-            ..header
-        }
-        .to_bytes()
-        .to_vec();
+        let mut wild = Header { timestamp, ..header }.to_bytes().to_vec();
         wild.extend_from_slice(&[0; 160]);
-        assert_eq!(
-            recorder.push(at(1), &wild),
-            Outcome::Refused(Refusal::Timestamp),
-            "{timestamp}"
-        );
+        assert_eq!(recorder.push(at(1), &wild), Outcome::Refused(Refusal::Timestamp), "{timestamp}");
     }
     assert_eq!(recorder.samples().len(), 160);
     // The stream goes on as if they had not come.
@@ -131,14 +94,7 @@ fn nothing_received_is_an_empty_recording() {
     let recorder = Recorder::new();
     assert!(recorder.samples().is_empty());
     assert_eq!(recorder.reception(), Reception::default());
-    assert_eq!(
-        (
-            recorder.late(60.0),
-            recorder.unheard(0, 60.0),
-            recorder.unheard(9, 60.0)
-        ),
-        (0, 0.0, 1.0)
-    );
+    assert_eq!((recorder.late(60.0), recorder.unheard(0, 60.0), recorder.unheard(9, 60.0)), (0, 0.0, 1.0));
 }
 
 proptest! {

@@ -90,14 +90,8 @@ struct Voice {
 
 impl Voice {
     fn new(mut rng: StdRng) -> Self {
-        let start = Sound {
-            samples: 800,
-            voicing: 0.0,
-            friction: 0.0,
-            formants: VOWELS[9],
-            noise_hz: 2_500.0,
-            pitch: 1.0,
-        };
+        let start =
+            Sound { samples: 800, voicing: 0.0, friction: 0.0, formants: VOWELS[9], noise_hz: 2_500.0, pitch: 1.0 };
         let base_pitch: f64 = rng.random_range(95.0..190.0);
         Voice {
             base_pitch,
@@ -136,10 +130,7 @@ impl Voice {
         for resonator in &mut self.cascade {
             voice = resonator.step(voice);
         }
-        let noise = self
-            .noise
-            .iter_mut()
-            .fold(white * self.friction, |x, resonator| resonator.step(x));
+        let noise = self.noise.iter_mut().fold(white * self.friction, |x, resonator| resonator.step(x));
 
         let level = GAIN * (voice + noise) + FLOOR * white;
         (30_000.0 * level.tanh()) as i16
@@ -195,80 +186,39 @@ impl Voice {
     /// Plans some syllables, the pitch falling over them, and the pause after them.
     fn plan_phrase(&mut self) {
         let syllables = self.rng.random_range(3..=11);
-        let (top, bottom) = (
-            self.rng.random_range(1.10..1.35),
-            self.rng.random_range(0.78..0.95),
-        );
+        let (top, bottom) = (self.rng.random_range(1.10..1.35), self.rng.random_range(0.78..0.95));
         let question = self.rng.random_bool(0.2);
         for index in 0..syllables {
             let place = index as f64 / syllables as f64;
-            let accent = if self.rng.random_bool(0.3) {
-                self.rng.random_range(0.05..0.25)
-            } else {
-                0.0
-            };
-            let rise = if question && index + 2 >= syllables {
-                0.3
-            } else {
-                0.0
-            };
+            let accent = if self.rng.random_bool(0.3) { self.rng.random_range(0.05..0.25) } else { 0.0 };
+            let rise = if question && index + 2 >= syllables { 0.3 } else { 0.0 };
             self.plan_syllable(top + (bottom - top) * place + accent + rise, 1.0 + accent);
         }
         // Most pauses are short; some are the thinking kind.
-        let pause = if self.rng.random_bool(0.25) {
-            600.0..1_400.0
-        } else {
-            150.0..500.0
-        };
+        let pause = if self.rng.random_bool(0.25) { 600.0..1_400.0 } else { 150.0..500.0 };
         let last = self.plan.back().copied().unwrap_or(self.now);
-        let silence = Sound {
-            voicing: 0.0,
-            friction: 0.0,
-            ..last
-        };
+        let silence = Sound { voicing: 0.0, friction: 0.0, ..last };
         self.say(pause, silence);
     }
 
     fn plan_syllable(&mut self, pitch: f64, stress: f64) {
         let mut vowel = VOWELS[self.rng.random_range(0..VOWELS.len())];
-        vowel
-            .iter_mut()
-            .for_each(|f| *f *= self.rng.random_range(0.94..1.06));
+        vowel.iter_mut().for_each(|f| *f *= self.rng.random_range(0.94..1.06));
         let voicing = self.rng.random_range(0.65..0.95) * stress.min(1.1);
-        let open = Sound {
-            samples: 0,
-            voicing,
-            friction: 0.0,
-            formants: vowel,
-            noise_hz: 2_500.0,
-            pitch,
-        };
+        let open = Sound { samples: 0, voicing, friction: 0.0, formants: vowel, noise_hz: 2_500.0, pitch };
 
         self.consonant(open);
         if self.rng.random_bool(0.25) {
             // A diphthong: a second target half way.
             self.say(60.0..120.0, open);
             let mut glide = VOWELS[self.rng.random_range(0..VOWELS.len())];
-            glide
-                .iter_mut()
-                .zip(vowel)
-                .for_each(|(to, from)| *to = 0.6 * *to + 0.4 * from);
-            self.say(
-                60.0..140.0,
-                Sound {
-                    formants: glide,
-                    pitch: pitch * 0.97,
-                    ..open
-                },
-            );
+            glide.iter_mut().zip(vowel).for_each(|(to, from)| *to = 0.6 * *to + 0.4 * from);
+            self.say(60.0..140.0, Sound { formants: glide, pitch: pitch * 0.97, ..open });
         } else {
             self.say(70.0..190.0, open);
         }
         if self.rng.random_bool(0.3) {
-            self.consonant(Sound {
-                pitch: pitch * 0.95,
-                ..open
-            });
+            self.consonant(Sound { pitch: pitch * 0.95, ..open });
         }
     }
 
@@ -277,69 +227,23 @@ impl Voice {
         match self.rng.random_range(0..10) {
             0..=2 => {
                 let friction = self.rng.random_range(0.10..0.28);
-                self.say(
-                    60.0..150.0,
-                    Sound {
-                        voicing: 0.0,
-                        friction,
-                        noise_hz,
-                        ..vowel
-                    },
-                );
+                self.say(60.0..150.0, Sound { voicing: 0.0, friction, noise_hz, ..vowel });
             }
             3 => {
                 let friction = self.rng.random_range(0.04..0.10);
-                self.say(
-                    50.0..90.0,
-                    Sound {
-                        voicing: 0.35,
-                        friction,
-                        noise_hz,
-                        ..vowel
-                    },
-                );
+                self.say(50.0..90.0, Sound { voicing: 0.35, friction, noise_hz, ..vowel });
             }
             4..=6 => {
                 // A stop: closed, burst, and breath until the voice sets in.
                 let friction = self.rng.random_range(0.25..0.5);
-                self.say(
-                    35.0..80.0,
-                    Sound {
-                        voicing: 0.0,
-                        friction: 0.0,
-                        ..vowel
-                    },
-                );
-                self.say(
-                    8.0..20.0,
-                    Sound {
-                        voicing: 0.0,
-                        friction,
-                        noise_hz,
-                        ..vowel
-                    },
-                );
-                self.say(
-                    5.0..50.0,
-                    Sound {
-                        voicing: 0.05,
-                        friction: 0.06,
-                        noise_hz,
-                        ..vowel
-                    },
-                );
+                self.say(35.0..80.0, Sound { voicing: 0.0, friction: 0.0, ..vowel });
+                self.say(8.0..20.0, Sound { voicing: 0.0, friction, noise_hz, ..vowel });
+                self.say(5.0..50.0, Sound { voicing: 0.05, friction: 0.06, noise_hz, ..vowel });
             }
             7 | 8 => {
                 let f2 = self.rng.random_range(1_000.0..1_700.0);
                 let formants = [270.0, f2, 2_300.0];
-                self.say(
-                    50.0..100.0,
-                    Sound {
-                        voicing: 0.35 * vowel.voicing,
-                        formants,
-                        ..vowel
-                    },
-                );
+                self.say(50.0..100.0, Sound { voicing: 0.35 * vowel.voicing, formants, ..vowel });
             }
             _ => {}
         }

@@ -90,29 +90,21 @@ impl Wav {
         if self.rate == SAMPLE_RATE {
             return self.samples.iter().map(to_i16).collect();
         }
-        resample::resample(&self.samples, self.rate, SAMPLE_RATE)
-            .iter()
-            .map(to_i16)
-            .collect()
+        resample::resample(&self.samples, self.rate, SAMPLE_RATE).iter().map(to_i16).collect()
     }
 }
 
 /// Reads a file as mono 16-bit PCM at 8 kHz. Blocks on the disk; reads at most [`MAX_FILE_BYTES`].
 pub fn load(path: &Path) -> Result<Vec<i16>, WavError> {
     let mut bytes = Vec::new();
-    File::open(path)?
-        .take(MAX_FILE_BYTES as u64 + 1)
-        .read_to_end(&mut bytes)?;
+    File::open(path)?.take(MAX_FILE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     Ok(decode(&bytes)?.to_8k())
 }
 
 /// Writes mono 16-bit PCM at 8 kHz to a new or replaced file.
 pub fn save(path: &Path, samples: &[i16]) -> io::Result<()> {
     let bytes = encode(samples).ok_or_else(|| {
-        io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "more samples than a WAV file's 32-bit sizes can say",
-        )
+        io::Error::new(io::ErrorKind::InvalidInput, "more samples than a WAV file's 32-bit sizes can say")
     })?;
     let mut file = File::create(path)?;
     file.write_all(&bytes)?;
@@ -146,11 +138,7 @@ pub fn encode(samples: &[i16]) -> Option<Vec<u8>> {
 pub fn decode(file: &[u8]) -> Result<Wav, WavError> {
     if file.len() > MAX_FILE_BYTES {
         let what = format!("the file is longer than {} MiB", MAX_FILE_BYTES >> 20);
-        return refuse(
-            MAX_FILE_BYTES,
-            what,
-            "cut it, or give a mono file of a lower rate",
-        );
+        return refuse(MAX_FILE_BYTES, what, "cut it, or give a mono file of a lower rate");
     }
     let ((format_at, format), (data_at, data)) = chunks(file)?;
     let format = Format::parse(format_at, format)?;
@@ -169,11 +157,7 @@ pub fn decode(file: &[u8]) -> Result<Wav, WavError> {
         }
         samples.push(sum / format.channels as f32);
     }
-    Ok(Wav {
-        rate: format.rate,
-        channels: format.channels,
-        samples,
-    })
+    Ok(Wav { rate: format.rate, channels: format.channels, samples })
 }
 
 fn refuse<T>(offset: usize, what: String, mend: &'static str) -> Result<T, WavError> {
@@ -188,11 +172,7 @@ fn chunks(file: &[u8]) -> Result<(Chunk<'_>, Chunk<'_>), WavError> {
     match (file.get(..4), file.get(8..12)) {
         (Some(b"RIFF"), Some(b"WAVE")) => {}
         (Some(b"RF64" | b"RIFX" | b"FORM"), _) => {
-            return refuse(
-                0,
-                "RF64, RIFX and AIFF files are not read, only RIFF".into(),
-                CONVERT,
-            );
+            return refuse(0, "RF64, RIFX and AIFF files are not read, only RIFF".into(), CONVERT);
         }
         _ => return refuse(0, "this is no RIFF/WAVE file".into(), CONVERT),
     }
@@ -203,19 +183,11 @@ fn chunks(file: &[u8]) -> Result<(Chunk<'_>, Chunk<'_>), WavError> {
         let start = at + 8;
         let id = [header[0], header[1], header[2], header[3]];
         // Programs that write to a pipe cannot go back to fill in the size and leave it at its largest.
-        let size = if size == u32::MAX as usize && id == *b"data" {
-            file.len() - start
-        } else {
-            size
-        };
+        let size = if size == u32::MAX as usize && id == *b"data" { file.len() - start } else { size };
         let Some(content) = file.get(start..start.saturating_add(size)) else {
             let (name, there) = (id.escape_ascii(), file.len() - start);
             let what = format!("chunk \"{name}\" says {size} bytes, {there} are there");
-            return refuse(
-                at,
-                what,
-                "the file was cut: copy it again, or convert it with ffmpeg",
-            );
+            return refuse(at, what, "the file was cut: copy it again, or convert it with ffmpeg");
         };
         match &id {
             b"fmt " if format.is_none() => format = Some((start, content)),
@@ -229,16 +201,8 @@ fn chunks(file: &[u8]) -> Result<(Chunk<'_>, Chunk<'_>), WavError> {
     }
     match (format, data) {
         (Some(format), Some(data)) => Ok((format, data)),
-        (None, _) => refuse(
-            file.len(),
-            "the file ends without a \"fmt \" chunk".into(),
-            CONVERT,
-        ),
-        (_, None) => refuse(
-            file.len(),
-            "the file ends without a \"data\" chunk".into(),
-            CONVERT,
-        ),
+        (None, _) => refuse(file.len(), "the file ends without a \"fmt \" chunk".into(), CONVERT),
+        (_, None) => refuse(file.len(), "the file ends without a \"data\" chunk".into(), CONVERT),
     }
 }
 
@@ -285,21 +249,14 @@ struct Format {
 impl Format {
     fn parse(at: usize, raw: &[u8]) -> Result<Self, WavError> {
         if raw.len() < 16 {
-            return refuse(
-                at,
-                format!("the \"fmt \" chunk has {} bytes, 16 at least", raw.len()),
-                CONVERT,
-            );
+            return refuse(at, format!("the \"fmt \" chunk has {} bytes, 16 at least", raw.len()), CONVERT);
         }
         let u16_at = |i: usize| u16::from_le_bytes([raw[i], raw[i + 1]]);
         let (mut tag, channels, align, bits) = (u16_at(0), u16_at(2), u16_at(12), u16_at(14));
         let rate = u32::from_le_bytes([raw[4], raw[5], raw[6], raw[7]]);
         if tag == FORMAT_EXTENSIBLE {
             let Some(guid) = raw.get(24..40) else {
-                let what = format!(
-                    "the extensible \"fmt \" chunk has {} bytes, 40 at least",
-                    raw.len()
-                );
+                let what = format!("the extensible \"fmt \" chunk has {} bytes, 40 at least", raw.len());
                 return refuse(at, what, CONVERT);
             };
             if guid[2..] != GUID_TAIL {
@@ -314,38 +271,23 @@ impl Format {
             (FORMAT_PCM, 32) => Sample::I32,
             (FORMAT_FLOAT, 32) => Sample::F32,
             _ => {
-                let what = format!(
-                    "format {tag} with {bits} bits is not read (PCM of 8, 16, 24, 32 bits; 32-bit float)"
-                );
+                let what =
+                    format!("format {tag} with {bits} bits is not read (PCM of 8, 16, 24, 32 bits; 32-bit float)");
                 return refuse(at, what, CONVERT);
             }
         };
         if channels == 0 || channels > MAX_CHANNELS {
-            return refuse(
-                at + 2,
-                format!("{channels} channels, 1 to {MAX_CHANNELS} are read"),
-                CONVERT,
-            );
+            return refuse(at + 2, format!("{channels} channels, 1 to {MAX_CHANNELS} are read"), CONVERT);
         }
         if !RATES.contains(&rate) {
-            let what = format!(
-                "{rate} samples a second, {} to {} are read",
-                RATES.start(),
-                RATES.end()
-            );
+            let what = format!("{rate} samples a second, {} to {} are read", RATES.start(), RATES.end());
             return refuse(at + 4, what, CONVERT);
         }
         if align as usize != channels as usize * sample.bytes() {
-            let what = format!(
-                "a frame of {align} bytes does not hold {channels} channels of {bits} bits"
-            );
+            let what = format!("a frame of {align} bytes does not hold {channels} channels of {bits} bits");
             return refuse(at + 12, what, CONVERT);
         }
-        Ok(Format {
-            rate,
-            channels,
-            sample,
-        })
+        Ok(Format { rate, channels, sample })
     }
 }
 

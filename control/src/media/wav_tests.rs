@@ -53,31 +53,20 @@ fn every_format_reads_the_same_three_values() {
         (FORMAT_PCM, 8, vec![192, 0, 128]),
         (FORMAT_PCM, 16, vec![0, 0x40, 0, 0x80, 0, 0]),
         (FORMAT_PCM, 24, vec![0, 0, 0x40, 0, 0, 0x80, 0, 0, 0]),
-        (
-            FORMAT_PCM,
-            32,
-            vec![0, 0, 0, 0x40, 0, 0, 0, 0x80, 0, 0, 0, 0],
-        ),
+        (FORMAT_PCM, 32, vec![0, 0, 0, 0x40, 0, 0, 0, 0x80, 0, 0, 0, 0]),
         (FORMAT_FLOAT, 32, float),
     ];
     for (tag, bits, data) in cases {
         for tag in [tag, tag | 0x100] {
             let wav = decode(&file(tag, 1, 16_000, bits, &data)).expect("reads");
-            assert_eq!(
-                (wav.rate, wav.channels, wav.samples.as_slice()),
-                (16_000, 1, &want[..]),
-                "{tag:#x} {bits}"
-            );
+            assert_eq!((wav.rate, wav.channels, wav.samples.as_slice()), (16_000, 1, &want[..]), "{tag:#x} {bits}");
         }
     }
 }
 
 #[test]
 fn channels_are_averaged_and_floats_are_clamped() {
-    let data: Vec<u8> = [4.0f32, -0.5, f32::MIN_POSITIVE, 0.25]
-        .iter()
-        .flat_map(|x| x.to_le_bytes())
-        .collect();
+    let data: Vec<u8> = [4.0f32, -0.5, f32::MIN_POSITIVE, 0.25].iter().flat_map(|x| x.to_le_bytes()).collect();
     let wav = decode(&file(FORMAT_FLOAT, 2, 8_000, 32, &data)).expect("reads");
     assert_eq!(wav.samples, [0.25, 0.125]);
 }
@@ -86,16 +75,8 @@ fn channels_are_averaged_and_floats_are_clamped() {
 fn chunks_may_come_in_any_order_and_odd_lengths() {
     let plain = file(FORMAT_PCM, 1, 8_000, 8, &[128, 255, 0]);
     let format = plain[20..36].to_vec();
-    let file = riff(&[
-        (b"LIST", b"abc"),
-        (b"data", &[128, 255, 0]),
-        (b"junk", b""),
-        (b"fmt ", &format),
-    ]);
-    assert_eq!(
-        decode(&file).expect("reads"),
-        decode(&plain).expect("reads")
-    );
+    let file = riff(&[(b"LIST", b"abc"), (b"data", &[128, 255, 0]), (b"junk", b""), (b"fmt ", &format)]);
+    assert_eq!(decode(&file).expect("reads"), decode(&plain).expect("reads"));
 }
 
 #[test]
@@ -113,18 +94,9 @@ fn refusals_name_the_byte() {
     let good = file(FORMAT_PCM, 1, 8_000, 16, &[0; 8]);
     assert_eq!(refusal(b"").0, 0);
     assert_eq!(refusal(b"RF64\0\0\0\0WAVE").0, 0);
-    assert_eq!(
-        refusal(&good[..good.len() - 1]),
-        (36, "chunk \"data\" says 8 bytes, 7 are there".into())
-    );
-    assert_eq!(
-        refusal(&good[..36]),
-        (36, "the file ends without a \"data\" chunk".into())
-    );
-    assert_eq!(
-        refusal(&riff(&[(b"data", b"ab")])),
-        (22, "the file ends without a \"fmt \" chunk".into())
-    );
+    assert_eq!(refusal(&good[..good.len() - 1]), (36, "chunk \"data\" says 8 bytes, 7 are there".into()));
+    assert_eq!(refusal(&good[..36]), (36, "the file ends without a \"data\" chunk".into()));
+    assert_eq!(refusal(&riff(&[(b"data", b"ab")])), (22, "the file ends without a \"fmt \" chunk".into()));
     assert_eq!(refusal(&file(FORMAT_PCM, 0, 8_000, 16, b"")).0, 22);
     assert_eq!(refusal(&file(FORMAT_PCM, 9, 8_000, 16, b"")).0, 22);
     assert_eq!(refusal(&file(FORMAT_PCM, 1, 7_999, 16, b"")).0, 24);
@@ -138,16 +110,10 @@ fn refusals_name_the_byte() {
     let mut bad_guid = file(FORMAT_PCM | 0x100, 1, 8_000, 16, b"");
     bad_guid[50] = 1;
     assert_eq!(refusal(&bad_guid).0, 44);
-    let nan: Vec<u8> = [0.0, f32::NAN]
-        .iter()
-        .flat_map(|x| x.to_le_bytes())
-        .collect();
+    let nan: Vec<u8> = [0.0, f32::NAN].iter().flat_map(|x| x.to_le_bytes()).collect();
     assert_eq!(refusal(&file(FORMAT_FLOAT, 1, 8_000, 32, &nan)).0, 48);
     let error = decode(&bad_align).unwrap_err().to_string();
-    assert!(
-        error.contains("byte 32") && error.contains("ffmpeg"),
-        "{error}"
-    );
+    assert!(error.contains("byte 32") && error.contains("ffmpeg"), "{error}");
 }
 
 #[test]
@@ -157,10 +123,7 @@ fn a_file_on_disk_round_trips_and_a_missing_one_is_an_error() {
     let samples: Vec<i16> = (i16::MIN..=i16::MAX).step_by(7).collect();
     save(&path, &samples).expect("saved");
     assert_eq!(load(&path).expect("loaded"), samples);
-    assert!(matches!(
-        load(&dir.path().join("none.wav")),
-        Err(WavError::Io(_))
-    ));
+    assert!(matches!(load(&dir.path().join("none.wav")), Err(WavError::Io(_))));
 }
 
 #[test]
@@ -172,10 +135,7 @@ fn the_header_written_is_the_canonical_one() {
     assert_eq!(&bytes[8..16], b"WAVEfmt ");
     assert_eq!(
         &bytes[16..40],
-        [
-            16, 0, 0, 0, 1, 0, 1, 0, 0x40, 0x1f, 0, 0, 0x80, 0x3e, 0, 0, 2, 0, 16, 0, b'd', b'a',
-            b't', b'a'
-        ]
+        [16, 0, 0, 0, 1, 0, 1, 0, 0x40, 0x1f, 0, 0, 0x80, 0x3e, 0, 0, 2, 0, 16, 0, b'd', b'a', b't', b'a']
     );
     assert_eq!(&bytes[40..], [4, 0, 0, 0, 1, 0, 0xfe, 0xff]);
 }
@@ -189,9 +149,7 @@ fn a_tone_survives_from_cd_rate() {
             [x[0], x[1], x[0], x[1]]
         })
         .collect();
-    let got = decode(&file(FORMAT_PCM, 2, 44_100, 16, &data))
-        .expect("reads")
-        .to_8k();
+    let got = decode(&file(FORMAT_PCM, 2, 44_100, 16, &data)).expect("reads").to_8k();
     assert_eq!(got.len(), 8_000);
     for (n, &x) in got.iter().enumerate().skip(400).take(7_200) {
         let want = (n as f64 / 8.0 * std::f64::consts::TAU).sin() * 16_000.0;

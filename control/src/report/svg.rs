@@ -60,15 +60,7 @@ pub fn links_chart(title: &str, call: (f64, f64), series: &[Series]) -> String {
     let time = Axis::over(panels.iter().flat_map(|p| &p.points).map(|p| p.0));
 
     let mut out = String::new();
-    let _ = write_chart(
-        &mut out,
-        title,
-        call,
-        &panels,
-        &time,
-        (bottom, height),
-        series.len(),
-    );
+    let _ = write_chart(&mut out, title, call, &panels, &time, (bottom, height), series.len());
     out
 }
 
@@ -95,10 +87,7 @@ fn write_chart(
     write_legend(out)?;
     if panels.is_empty() {
         let y = TOP + PANEL / 2.0;
-        writeln!(
-            out,
-            r#"<text x="{MARGIN}" y="{y}" fill="{MUTED}">No links to show.</text>"#
-        )?;
+        writeln!(out, r#"<text x="{MARGIN}" y="{y}" fill="{MUTED}">No links to show.</text>"#)?;
     } else {
         write_times(out, time, bottom)?;
     }
@@ -110,10 +99,7 @@ fn write_chart(
     }
     if links > panels.len() {
         let (more, y) = (links - panels.len(), bottom + FOOT - 14.0);
-        writeln!(
-            out,
-            r#"<text x="{MARGIN}" y="{y}" fill="{MUTED}">{more} more links are not drawn.</text>"#
-        )?;
+        writeln!(out, r#"<text x="{MARGIN}" y="{y}" fill="{MUTED}">{more} more links are not drawn.</text>"#)?;
     }
     writeln!(out, "</svg>")
 }
@@ -142,19 +128,13 @@ fn write_times(out: &mut String, time: &Axis, bottom: f64) -> std::fmt::Result {
         )?;
     }
     let (x, y) = ((LEFT + RIGHT) / 2.0, bottom + 38.0);
-    writeln!(
-        out,
-        r#"<text x="{x}" y="{y}" text-anchor="middle" fill="{MUTED}">time, s</text>"#
-    )
+    writeln!(out, r#"<text x="{x}" y="{y}" text-anchor="middle" fill="{MUTED}">time, s</text>"#)
 }
 
 /// Dashed lines through all panels where the call starts and ends. The labels point away from each other, so that they do
 /// not meet however short the call is.
 fn write_call(out: &mut String, time: &Axis, call: (f64, f64), bottom: f64) -> std::fmt::Result {
-    for (at, label, shift, anchor) in [
-        (call.0, "call starts", -4, "end"),
-        (call.1, "call ends", 4, "start"),
-    ] {
+    for (at, label, shift, anchor) in [(call.0, "call starts", -4, "end"), (call.1, "call ends", 4, "start")] {
         if !(time.low..=time.high).contains(&at) {
             continue;
         }
@@ -179,17 +159,10 @@ struct Panel<'a> {
 impl<'a> Panel<'a> {
     fn new(series: &'a Series, all: &[Series]) -> Self {
         let class = all.iter().filter(|other| other.class == series.class);
-        let full = class
-            .flat_map(|s| usable(&s.points))
-            .map(|(_, f, r)| f.max(r))
-            .fold(0.0, f64::max);
+        let full = class.flat_map(|s| usable(&s.points)).map(|(_, f, r)| f.max(r)).fold(0.0, f64::max);
         let mut points: Vec<_> = usable(&series.points).collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        Panel {
-            series,
-            points: thin(&points),
-            full: if full > 0.0 { full } else { 1.0 },
-        }
+        Panel { series, points: thin(&points), full: if full > 0.0 { full } else { 1.0 } }
     }
 
     fn write(&self, out: &mut String, time: &Axis, top: f64) -> std::fmt::Result {
@@ -199,10 +172,7 @@ impl<'a> Panel<'a> {
         let x = |at: f64| time.place(at, LEFT, RIGHT);
         let full_y = y(self.full);
 
-        let (name, class) = (
-            escape(&self.series.name, NAME_CHARS),
-            escape(&self.series.class, NAME_CHARS),
-        );
+        let (name, class) = (escape(&self.series.name, NAME_CHARS), escape(&self.series.class, NAME_CHARS));
         writeln!(
             out,
             r#"<g><title>{}</title><svg x="{MARGIN}" y="{top}" width="{NAME_WIDTH}" height="{PANEL}" overflow="hidden"><text x="0" y="26" font-weight="600">{name}</text><text x="0" y="43" font-size="11" fill="{MUTED}">{class}</text></svg>"#,
@@ -246,28 +216,15 @@ impl<'a> Panel<'a> {
     fn write_figures(&self, out: &mut String, top: f64) -> std::fmt::Result {
         let x = RIGHT + 10.0;
         for (rate, word, ink, y) in [
-            (
-                range(self.points.iter().map(|p| p.1)),
-                "/s",
-                RATE,
-                top + 26.0,
-            ),
-            (
-                range(self.points.iter().map(|p| p.2)),
-                "real",
-                REAL_INK,
-                top + 43.0,
-            ),
+            (range(self.points.iter().map(|p| p.1)), "/s", RATE, top + 26.0),
+            (range(self.points.iter().map(|p| p.2)), "real", REAL_INK, top + 43.0),
         ] {
             let text = match rate {
                 Some((low, high)) if short(low) == short(high) => format!("{} {word}", short(low)),
                 Some((low, high)) => format!("{}–{} {word}", short(low), short(high)),
                 None => continue,
             };
-            writeln!(
-                out,
-                r#"<text x="{x}" y="{y}" font-size="11" fill="{ink}">{text}</text>"#
-            )?;
+            writeln!(out, r#"<text x="{x}" y="{y}" font-size="11" fill="{ink}">{text}</text>"#)?;
         }
         Ok(())
     }
@@ -278,10 +235,7 @@ fn usable(points: &[(f64, f64, f64)]) -> impl Iterator<Item = (f64, f64, f64)> +
     /// Beyond it a rate or a time is no measurement, and sums of it would not be finite.
     const LARGEST: f64 = 1e15;
     let good = |x: f64| x.abs() <= LARGEST; // false for NaN
-    points
-        .iter()
-        .filter(move |p| good(p.0) && good(p.1) && good(p.2))
-        .map(|p| (p.0, p.1.max(0.0), p.2.max(0.0)))
+    points.iter().filter(move |p| good(p.0) && good(p.1) && good(p.2)).map(|p| (p.0, p.1.max(0.0), p.2.max(0.0)))
 }
 
 /// At most [`MAX_POINTS`], no dip and no peak of the frames lost.
@@ -293,16 +247,10 @@ fn thin(points: &[(f64, f64, f64)]) -> Vec<(f64, f64, f64)> {
     let mut kept = Vec::with_capacity(MAX_POINTS);
     for part in points.chunks(stretch) {
         let by_frames = |a: &&(f64, f64, f64), b: &&(f64, f64, f64)| a.1.total_cmp(&b.1);
-        let (Some(low), Some(high)) =
-            (part.iter().min_by(by_frames), part.iter().max_by(by_frames))
-        else {
+        let (Some(low), Some(high)) = (part.iter().min_by(by_frames), part.iter().max_by(by_frames)) else {
             continue;
         };
-        kept.extend(if low.0 <= high.0 {
-            [*low, *high]
-        } else {
-            [*high, *low]
-        });
+        kept.extend(if low.0 <= high.0 { [*low, *high] } else { [*high, *low] });
     }
     kept
 }
@@ -334,19 +282,11 @@ impl Axis {
     fn over(times: impl Iterator<Item = f64>) -> Self {
         let (low, high) = range(times).unwrap_or((0.0, 1.0));
         // One instant only, or so many digits that the span is lost in them: show a second.
-        let high = if high - low > low.abs() * 1e-9 {
-            high
-        } else {
-            low + (low.abs() * 1e-6).max(1.0)
-        };
+        let high = if high - low > low.abs() * 1e-9 { high } else { low + (low.abs() * 1e-6).max(1.0) };
         // The shortest of 1, 2, 5 times a power of ten that gives at most eight steps.
         let rough = (high - low) / 8.0;
         let power = 10f64.powf(rough.log10().floor());
-        let step = [1.0, 2.0, 5.0, 10.0]
-            .into_iter()
-            .map(|m| m * power)
-            .find(|s| *s >= rough)
-            .unwrap_or(rough);
+        let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= rough).unwrap_or(rough);
         Axis { low, high, step }
     }
 
@@ -356,9 +296,7 @@ impl Axis {
 
     fn ticks(&self) -> impl Iterator<Item = f64> + '_ {
         let first = (self.low / self.step - 1e-9).ceil();
-        (0..10)
-            .map(move |n| (first + n as f64) * self.step)
-            .take_while(|t| *t <= self.high + self.step * 1e-9)
+        (0..10).map(move |n| (first + n as f64) * self.step).take_while(|t| *t <= self.high + self.step * 1e-9)
     }
 
     /// Decimals that the steps need.

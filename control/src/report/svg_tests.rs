@@ -6,24 +6,8 @@ use proptest::prelude::*;
 /// A link of a constant rate whose real cells rise during the call from 5 to 15 s.
 fn link(name: &str, class: &str, rate: f64) -> Series {
     let points = (0..=40).map(|n| n as f64 / 2.0);
-    let points = points
-        .map(|t| {
-            (
-                t,
-                rate,
-                if (5.0..15.0).contains(&t) {
-                    rate / 2.0
-                } else {
-                    0.0
-                },
-            )
-        })
-        .collect();
-    Series {
-        name: name.into(),
-        class: class.into(),
-        points,
-    }
+    let points = points.map(|t| (t, rate, if (5.0..15.0).contains(&t) { rate / 2.0 } else { 0.0 })).collect();
+    Series { name: name.into(), class: class.into(), points }
 }
 
 /// Checks the XML that the chart uses: tags balance and nest, attributes are quoted and unique, entities are known, characters
@@ -55,25 +39,16 @@ fn check_xml(xml: &str) -> Result<Vec<String>, String> {
             }
             continue;
         }
-        let (tag, alone) = tag
-            .strip_suffix('/')
-            .map_or((tag, false), |tag| (tag, true));
+        let (tag, alone) = tag.strip_suffix('/').map_or((tag, false), |tag| (tag, true));
         let (name, mut attributes) = tag.split_once(' ').unwrap_or((tag, ""));
         if name.is_empty() || !name.chars().all(|c| c.is_ascii_lowercase()) {
             return Err(format!("tag <{tag}>"));
         }
         let mut seen = Vec::new();
         while !attributes.trim().is_empty() {
-            let (key, value) = attributes
-                .trim_start()
-                .split_once("=\"")
-                .ok_or(format!("attribute in <{tag}>"))?;
+            let (key, value) = attributes.trim_start().split_once("=\"").ok_or(format!("attribute in <{tag}>"))?;
             let (value, after) = value.split_once('"').ok_or(format!("quotes in <{tag}>"))?;
-            if seen.contains(&key)
-                || value.contains('<')
-                || value.contains("NaN")
-                || value.contains("inf")
-            {
+            if seen.contains(&key) || value.contains('<') || value.contains("NaN") || value.contains("inf") {
                 return Err(format!("{key}=\"{value}\""));
             }
             resolve(value)?;
@@ -87,27 +62,18 @@ fn check_xml(xml: &str) -> Result<Vec<String>, String> {
             open.push(name);
         }
     }
-    if open.is_empty() && roots == 1 {
-        Ok(texts)
-    } else {
-        Err(format!("left open: {open:?}, {roots} roots"))
-    }
+    if open.is_empty() && roots == 1 { Ok(texts) } else { Err(format!("left open: {open:?}, {roots} roots")) }
 }
 
 fn resolve(text: &str) -> Result<String, String> {
-    if let Some(c) = text
-        .chars()
-        .find(|c| c.is_control() && *c != '\n' || matches!(c, '\u{fffe}' | '\u{ffff}'))
-    {
+    if let Some(c) = text.chars().find(|c| c.is_control() && *c != '\n' || matches!(c, '\u{fffe}' | '\u{ffff}')) {
         return Err(format!("character {c:?}"));
     }
     let mut out = String::new();
     let mut parts = text.split('&');
     out.push_str(parts.next().unwrap_or(""));
     for part in parts {
-        let (entity, after) = part
-            .split_once(';')
-            .ok_or(format!("bare & before {part}"))?;
+        let (entity, after) = part.split_once(';').ok_or(format!("bare & before {part}"))?;
         out.push(match entity {
             "amp" => '&',
             "lt" => '<',
@@ -136,22 +102,13 @@ fn the_checker_itself_refuses_what_is_wrong() {
     ] {
         assert!(check_xml(bad).is_err(), "{bad}");
     }
-    assert_eq!(
-        check_xml("<a x=\"1\">b &amp; c<d/></a>\n"),
-        Ok(vec!["b & c".into()])
-    );
+    assert_eq!(check_xml("<a x=\"1\">b &amp; c<d/></a>\n"), Ok(vec!["b & c".into()]));
 }
 
 #[test]
 fn names_rates_and_the_call_are_shown() {
-    let chart = links_chart(
-        "A call",
-        (5.0, 15.0),
-        &[
-            link("a → mix 1", "client", 100.0),
-            link("mix 1 → mix 2", "mix", 400.0),
-        ],
-    );
+    let chart =
+        links_chart("A call", (5.0, 15.0), &[link("a → mix 1", "client", 100.0), link("mix 1 → mix 2", "mix", 400.0)]);
     let texts = check_xml(&chart).expect("well-formed");
     for want in [
         "A call",
@@ -166,71 +123,34 @@ fn names_rates_and_the_call_are_shown() {
         "time, s",
         "20",
     ] {
-        assert!(
-            texts.iter().any(|t| t == want),
-            "{want} is not in {texts:?}"
-        );
+        assert!(texts.iter().any(|t| t == want), "{want} is not in {texts:?}");
     }
-    assert!(
-        chart.contains("<rect width=\"900\""),
-        "a background of its own"
-    );
+    assert!(chart.contains("<rect width=\"900\""), "a background of its own");
     assert!(!chart.contains("href") && !chart.contains("script"));
 }
 
 #[test]
 fn markup_in_names_is_text() {
     let name = "</text><script>alert('1')</script> & \"q\" \u{0}\u{202e}";
-    let texts =
-        check_xml(&links_chart(name, (0.0, 1.0), &[link(name, name, 10.0)])).expect("well-formed");
+    let texts = check_xml(&links_chart(name, (0.0, 1.0), &[link(name, name, 10.0)])).expect("well-formed");
     let whole = "</text><script>alert('1')</script> & \"q\" \u{fffd}\u{fffd}";
     assert!(texts.iter().any(|t| t == whole), "{texts:?}");
-    assert!(
-        texts
-            .iter()
-            .any(|t| t.starts_with("</text><script>") && t.ends_with('…')),
-        "long names are cut"
-    );
+    assert!(texts.iter().any(|t| t.starts_with("</text><script>") && t.ends_with('…')), "long names are cut");
 }
 
 #[test]
 fn a_flat_line_is_flat_and_a_dip_is_seen_even_among_many_points() {
     let mut long = link("long", "c", 100.0);
-    long.points = (0..100_000)
-        .map(|n| {
-            (
-                n as f64 / 100.0,
-                if n == 54_321 { 40.0 } else { 100.0 },
-                0.0,
-            )
-        })
-        .collect();
+    long.points = (0..100_000).map(|n| (n as f64 / 100.0, if n == 54_321 { 40.0 } else { 100.0 }, 0.0)).collect();
     let chart = links_chart("t", (f64::NAN, f64::NAN), &[link("flat", "c", 100.0), long]);
     let texts = check_xml(&chart).expect("well-formed");
-    assert!(
-        texts.contains(&"100 /s".to_string()) && texts.contains(&"40–100 /s".to_string()),
-        "{texts:?}"
-    );
+    assert!(texts.contains(&"100 /s".to_string()) && texts.contains(&"40–100 /s".to_string()), "{texts:?}");
     assert!(!texts.contains(&"call starts".to_string()));
     assert!(chart.len() < 100_000, "{} bytes", chart.len());
-    let lines: Vec<_> = chart
-        .lines()
-        .filter(|l| l.contains("stroke-linejoin"))
-        .collect();
-    let line = |n: usize| {
-        lines[n]
-            .rsplit_once("<path d=\"M")
-            .unwrap()
-            .1
-            .split_once('"')
-            .unwrap()
-            .0
-    };
+    let lines: Vec<_> = chart.lines().filter(|l| l.contains("stroke-linejoin")).collect();
+    let line = |n: usize| lines[n].rsplit_once("<path d=\"M").unwrap().1.split_once('"').unwrap().0;
     let heights = |n: usize| -> std::collections::BTreeSet<&str> {
-        line(n)
-            .split('L')
-            .map(|p| p.split_once(' ').unwrap().1)
-            .collect()
+        line(n).split('L').map(|p| p.split_once(' ').unwrap().1).collect()
     };
     assert_eq!((heights(0).len(), heights(1).len()), (1, 2));
 }
@@ -240,11 +160,7 @@ fn panels_of_a_class_share_their_scale() {
     let chart = links_chart(
         "t",
         (0.0, 1.0),
-        &[
-            link("one", "same", 50.0),
-            link("two", "same", 200.0),
-            link("three", "other", 7.0),
-        ],
+        &[link("one", "same", 50.0), link("two", "same", 200.0), link("three", "other", 7.0)],
     );
     let texts = check_xml(&chart).expect("well-formed");
     assert_eq!(texts.iter().filter(|t| *t == "200").count(), 2);
@@ -253,33 +169,22 @@ fn panels_of_a_class_share_their_scale() {
 
 #[test]
 fn too_many_links_and_none_are_said() {
-    let many: Vec<_> = (0..MAX_PANELS + 3)
-        .map(|n| link(&format!("link {n}"), "c", 10.0))
-        .collect();
+    let many: Vec<_> = (0..MAX_PANELS + 3).map(|n| link(&format!("link {n}"), "c", 10.0)).collect();
     let texts = check_xml(&links_chart("t", (5.0, 15.0), &many)).expect("well-formed");
     assert!(texts.contains(&"3 more links are not drawn.".to_string()));
-    assert!(
-        texts.contains(&format!("link {}", MAX_PANELS - 1))
-            && !texts.contains(&format!("link {MAX_PANELS}"))
-    );
+    assert!(texts.contains(&format!("link {}", MAX_PANELS - 1)) && !texts.contains(&format!("link {MAX_PANELS}")));
     let texts = check_xml(&links_chart("t", (5.0, 15.0), &[])).expect("well-formed");
     assert!(texts.contains(&"No links to show.".to_string()));
 }
 
 #[test]
 fn time_ticks_are_round_and_few() {
-    for (low, high, first, step) in [
-        (0.0, 20.0, 0.0, 5.0),
-        (0.3, 61.0, 10.0, 10.0),
-        (0.0, 0.7, 0.0, 0.1),
-        (1e6, 1e6 + 90.0, 1e6, 20.0),
-    ] {
+    for (low, high, first, step) in
+        [(0.0, 20.0, 0.0, 5.0), (0.3, 61.0, 10.0, 10.0), (0.0, 0.7, 0.0, 0.1), (1e6, 1e6 + 90.0, 1e6, 20.0)]
+    {
         let axis = Axis::over([low, high].into_iter());
         let ticks: Vec<f64> = axis.ticks().collect();
-        assert!(
-            (ticks[0] - first).abs() < 1e-6 && (ticks[1] - ticks[0] - step).abs() < 1e-6,
-            "{ticks:?}"
-        );
+        assert!((ticks[0] - first).abs() < 1e-6 && (ticks[1] - ticks[0] - step).abs() < 1e-6, "{ticks:?}");
         assert!((2..=9).contains(&ticks.len()), "{ticks:?}");
     }
 }

@@ -34,22 +34,12 @@ pub struct Table {
 impl Table {
     /// A table of these columns, without rows.
     pub fn new(columns: &[(&str, Align)]) -> Self {
-        Table {
-            columns: columns
-                .iter()
-                .map(|(head, align)| (clean(head), *align))
-                .collect(),
-            rows: Vec::new(),
-        }
+        Table { columns: columns.iter().map(|(head, align)| (clean(head), *align)).collect(), rows: Vec::new() }
     }
 
     /// Adds a row. Cells that lack are empty, cells too many are left out.
     pub fn row<S: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = S>) -> &mut Self {
-        let mut row: Vec<String> = cells
-            .into_iter()
-            .take(self.columns.len())
-            .map(|c| clean(c.as_ref()))
-            .collect();
+        let mut row: Vec<String> = cells.into_iter().take(self.columns.len()).map(|c| clean(c.as_ref())).collect();
         row.resize(self.columns.len(), String::new());
         self.rows.push(row);
         self
@@ -66,14 +56,7 @@ impl std::fmt::Display for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let chars = |s: &String| s.chars().count();
         let widths: Vec<usize> = (0..self.columns.len())
-            .map(|i| {
-                self.rows
-                    .iter()
-                    .map(|row| chars(&row[i]))
-                    .chain([chars(&self.columns[i].0)])
-                    .max()
-                    .unwrap_or(0)
-            })
+            .map(|i| self.rows.iter().map(|row| chars(&row[i])).chain([chars(&self.columns[i].0)]).max().unwrap_or(0))
             .collect();
         let heads: Vec<String> = self.columns.iter().map(|(head, _)| head.clone()).collect();
         let rule: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
@@ -99,9 +82,7 @@ pub fn number(value: f64, decimals: usize) -> String {
         return "-".into();
     }
     let plain = format!("{:.*}", decimals, value.abs());
-    let (whole, fraction) = plain
-        .split_once('.')
-        .map_or((plain.as_str(), ""), |(w, f)| (w, f));
+    let (whole, fraction) = plain.split_once('.').map_or((plain.as_str(), ""), |(w, f)| (w, f));
     // What rounds to zero has no sign.
     let negative = value < 0.0 && plain.bytes().any(|b| (b'1'..=b'9').contains(&b));
     let mut out = String::from(if negative { "-" } else { "" });
@@ -166,11 +147,8 @@ pub fn duration(value: Duration) -> String {
 
 /// The text without control characters and marks of writing direction; each becomes U+FFFD.
 pub fn clean(text: &str) -> String {
-    let unsafe_char =
-        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.chars()
-        .map(|c| if unsafe_char(c) { '\u{fffd}' } else { c })
-        .collect()
+    let unsafe_char = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if unsafe_char(c) { '\u{fffd}' } else { c }).collect()
 }
 
 /// How progress is shown.
@@ -212,14 +190,7 @@ impl Progress<io::Stderr> {
 impl<W: Write> Progress<W> {
     /// Progress on any output.
     pub fn new(mode: Mode, out: W) -> Self {
-        Progress {
-            mode,
-            out,
-            started: Instant::now(),
-            shown: None,
-            waiting: None,
-            drawn: false,
-        }
+        Progress { mode, out, started: Instant::now(), shown: None, waiting: None, drawn: false }
     }
 
     /// Shows `line`, or keeps it for later if the last one was shown a moment ago.
@@ -247,11 +218,7 @@ impl<W: Write> Progress<W> {
         let line = clean(line);
         match self.mode {
             Mode::Terminal => {
-                let _ = writeln!(
-                    self.out,
-                    "{}{line}",
-                    if self.drawn { "\r\x1b[2K" } else { "" }
-                );
+                let _ = writeln!(self.out, "{}{line}", if self.drawn { "\r\x1b[2K" } else { "" });
                 self.drawn = false;
                 self.shown = None; // draws again at the next update
             }

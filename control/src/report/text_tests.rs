@@ -5,16 +5,9 @@ use proptest::prelude::*;
 
 #[test]
 fn a_table_is_aligned_and_has_no_trailing_spaces() {
-    let mut table = Table::new(&[
-        ("link", Align::Left),
-        ("cells", Align::Right),
-        ("note", Align::Left),
-    ]);
+    let mut table = Table::new(&[("link", Align::Left), ("cells", Align::Right), ("note", Align::Left)]);
     assert!(table.is_empty());
-    table
-        .row(["a → b", "1,200", ""])
-        .row(["longer name", "7"])
-        .row(["x", "1", "ok", "extra"]);
+    table.row(["a → b", "1,200", ""]).row(["longer name", "7"]).row(["x", "1", "ok", "extra"]);
     let want = "\
 link         cells  note
 -----------  -----  ----
@@ -43,11 +36,7 @@ fn numbers_have_commas_and_no_negative_zero() {
         assert_eq!(number(value, decimals), want);
     }
     assert_eq!(
-        (
-            count(0).as_str(),
-            count(123_456).as_str(),
-            count(u64::MAX).as_str()
-        ),
+        (count(0).as_str(), count(123_456).as_str(), count(u64::MAX).as_str()),
         ("0", "123,456", "18,446,744,073,709,551,615")
     );
 }
@@ -104,22 +93,13 @@ fn a_terminal_line_is_redrawn_in_place_not_too_often() {
         progress.update_at(ms(150), "four");
         progress.finish();
     });
-    assert_eq!(
-        text,
-        format!("\r\x1b[2Kone\r\x1b[2K{}\r\x1b[2Kfour\n", "3".repeat(79))
-    );
+    assert_eq!(text, format!("\r\x1b[2Kone\r\x1b[2K{}\r\x1b[2Kfour\n", "3".repeat(79)));
 }
 
 #[test]
 fn plain_lines_come_every_five_seconds_and_at_the_end() {
     let text = shown(Mode::Plain, |mut progress| {
-        for (at, line) in [
-            (0, "a"),
-            (1_000, "b"),
-            (4_999, "c"),
-            (5_000, "d"),
-            (9_000, "e"),
-        ] {
+        for (at, line) in [(0, "a"), (1_000, "b"), (4_999, "c"), (5_000, "d"), (9_000, "e")] {
             progress.update_at(ms(at), line);
         }
         progress.finish();
@@ -142,10 +122,7 @@ fn silence_is_silent_and_notes_stay() {
     };
     assert_eq!(shown(Mode::Silent, steps), "");
     assert_eq!(shown(Mode::Plain, steps), "one\ncareful\ntwo\n");
-    assert_eq!(
-        shown(Mode::Terminal, steps),
-        "\r\x1b[2Kone\r\x1b[2Kcareful\n\r\x1b[2Ktwo\n"
-    );
+    assert_eq!(shown(Mode::Terminal, steps), "\r\x1b[2Kone\r\x1b[2Kcareful\n\r\x1b[2Ktwo\n");
     assert_eq!(shown(Mode::Terminal, |progress| progress.finish()), "");
 }
 
