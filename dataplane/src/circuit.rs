@@ -27,6 +27,21 @@ pub struct Ingress {
     pub next: Next,
 }
 
+/// Time in steps of 2^10 ns, so that a waiting cell's arrival fits 32 bits (73 minutes).
+const COARSE_BITS: u32 = 10;
+
+/// An instant in coarse steps, wrapping.
+fn coarse(now: u64) -> u32 {
+    (now >> COARSE_BITS) as u32
+}
+
+/// How long a waiting cell may be when its slot comes, in a circuit of rounds of `round_ns`: a round, and half of one
+/// for jitter. Without this bound a burst after somebody's stall would delay a call for as long as it lasts, since
+/// cells leave no faster than they come.
+pub const fn longest_wait(round_ns: u64) -> u64 {
+    round_ns + round_ns / 2
+}
+
 /// What a circuit's window says of a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CounterVerdict {
@@ -63,8 +78,8 @@ pub struct Egress {
     pub tag: u32,
     /// The link's index.
     pub link: u32,
-    /// Waiting cells, oldest first from `head`.
-    pub queue: [u32; WAITING_PER_CIRCUIT],
+    /// Waiting cells, oldest first from `head`, each with when it came ([`coarse`]).
+    pub queue: [(u32, u32); WAITING_PER_CIRCUIT],
     /// Place of the oldest.
     pub head: u8,
     /// How many wait.
@@ -80,26 +95,26 @@ pub struct Egress {
 }
 
 impl Egress {
-    /// Appends a waiting cell; false when as many wait as may.
-    pub fn push(&mut self, cell: u32) -> bool {
+    /// Appends a waiting cell that came at `now`; false when as many wait as may.
+    pub fn push(&mut self, cell: u32, now: u64) -> bool {
         let len = usize::from(self.len);
         if len == WAITING_PER_CIRCUIT {
             return false;
         }
-        self.queue[(usize::from(self.head) + len) % WAITING_PER_CIRCUIT] = cell;
+        self.queue[(usize::from(self.head) + len) % WAITING_PER_CIRCUIT] = (cell, coarse(now));
         self.len += 1;
         true
     }
 
-    /// Takes the oldest waiting cell.
-    pub fn pop(&mut self) -> Option<u32> {
+    /// Takes the oldest waiting cell, and how long it has waited at `now`, ns.
+    pub fn pop(&mut self, now: u64) -> Option<(u32, u64)> {
         if self.len == 0 {
             return None;
         }
-        let cell = self.queue[usize::from(self.head)];
+        let (cell, came) = self.queue[usize::from(self.head)];
         self.head = (self.head + 1) % WAITING_PER_CIRCUIT as u8;
         self.len -= 1;
-        Some(cell)
+        Some((cell, u64::from(coarse(now).wrapping_sub(came)) << COARSE_BITS))
     }
 }
 
@@ -141,7 +156,7 @@ mod tests {
         let mut e = Egress {
             tag: 0,
             link: 0,
-            queue: [0; WAITING_PER_CIRCUIT],
+            queue: [(0, 0); WAITING_PER_CIRCUIT],
             head: 0,
             len: 0,
             live: true,
@@ -149,11 +164,14 @@ mod tests {
             end: None,
             redraw_at: 0,
         };
-        for round in 0..10 {
-            assert!(e.push(2 * round) && e.push(2 * round + 1));
-            assert_eq!((e.pop(), e.pop(), e.pop()), (Some(2 * round), Some(2 * round + 1), None));
+        for round in 0..10u32 {
+            let now = (u64::from(u32::MAX - 5) + u64::from(round)) << COARSE_BITS;
+            assert!(e.push(2 * round, now) && e.push(2 * round + 1, now + 5_000));
+            assert_eq!(e.pop(now + 10_240), Some((2 * round, 10_240)));
+            assert!(e.pop(now + 10_240).is_some_and(|(cell, waited)| cell == 2 * round + 1 && waited <= 6_144));
+            assert_eq!(e.pop(now), None);
         }
-        assert!((0..WAITING_PER_CIRCUIT as u32).all(|c| e.push(c)));
-        assert!(!e.push(9));
+        assert!((0..WAITING_PER_CIRCUIT as u32).all(|c| e.push(c, 0)));
+        assert!(!e.push(9, 0));
     }
 }

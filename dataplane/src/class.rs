@@ -314,7 +314,7 @@ mod tests {
         let at = 1_000 + 10 * ROUND + 7;
         c.change_at(at, Rate { round_ns: ROUND, slots: 8 });
         let (out, _) = run(&mut c, 0, at + 10 * ROUND);
-        let (old, new): (Vec<_>, Vec<_>) = out.iter().partition(|s| s.due < at);
+        let (old, new): (Vec<Slot>, Vec<Slot>) = out.iter().copied().partition(|s| s.due < at);
         assert!((39..=41).contains(&old.len()) && (158..=161).contains(&new.len()), "{} {}", old.len(), new.len());
         for link in 0..2 {
             let numbers: Vec<_> = out.iter().filter(|s| s.link == link).map(|s| s.n).collect();

@@ -44,6 +44,7 @@ reasons! {
     ForThisHop "for_this_hop" "A control cell recognised by this hop, and there is no control daemon to take it.",
     HandoffFull "handoff_full" "The ring to the other worker is full.",
     CircuitFull "circuit_full" "As many cells of this circuit wait as may.",
+    CircuitLate "circuit_late" "A cell had waited for its circuit's slot for more than a round and a half.",
     LinkFull "link_full" "As many best-effort cells wait on the link as may.",
     CircuitGone "circuit_gone" "The circuit was removed while its cell waited.",
     LateSlot "late_slot" "The cell's record missed its slot by a whole slot and was discarded.",

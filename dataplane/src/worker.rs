@@ -356,7 +356,7 @@ impl<C: Suite, const S: usize> State<C, S> {
         let egress = Egress {
             tag: new.tag,
             link: new.link,
-            queue: [0; WAITING_PER_CIRCUIT],
+            queue: [(0, 0); WAITING_PER_CIRCUIT],
             head: 0,
             len: 0,
             live: true,
@@ -371,7 +371,7 @@ impl<C: Suite, const S: usize> State<C, S> {
         let egress = &mut self.egress[index as usize];
         egress.live = false;
         let (link, admitted) = (egress.link, egress.admitted);
-        while let Some(cell) = self.egress[index as usize].pop() {
+        while let Some((cell, _)) = self.egress[index as usize].pop(self.now) {
             self.drop_cell(cell, DropReason::CircuitGone);
         }
         if admitted {

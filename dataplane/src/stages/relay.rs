@@ -156,7 +156,7 @@ impl<C: Suite, const S: usize> State<C, S> {
             keys.base = keys.base.wrapping_add(1);
         }
         if egress.admitted {
-            if !egress.push(cell) {
+            if !egress.push(cell, self.now) {
                 self.drop_cell(cell, DropReason::CircuitFull);
             }
         } else {

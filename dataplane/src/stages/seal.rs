@@ -4,6 +4,7 @@
 //! load nor content moves a departure (I6). A number belongs to its slot and is used here, never at arrival; a sealed
 //! number is burned.
 
+use crate::circuit::longest_wait;
 use crate::class::Slot;
 use crate::command::Direction;
 use crate::drops::DropReason;
@@ -139,9 +140,9 @@ impl<C: Suite, const S: usize> State<C, S> {
     }
 
     fn cell_of_owner<T: Terminal>(&mut self, slot: &Slot, owner: u32, terminal: &mut T) -> u32 {
-        let egress = &mut self.egress[owner as usize];
+        let egress = &self.egress[owner as usize];
         let cell = match egress.end {
-            None => egress.pop(),
+            None => self.oldest_punctual(slot, owner),
             Some((end, circuit)) => self.fill(end, circuit, terminal),
         };
         let egress = &self.egress[owner as usize];
@@ -151,6 +152,18 @@ impl<C: Suite, const S: usize> State<C, S> {
             self.tx[slot.link as usize].owners.redraw(owner, &mut self.rng);
         }
         cell.unwrap_or(CHAFF)
+    }
+
+    /// The owner's oldest waiting cell, behind those that have waited too long.
+    fn oldest_punctual(&mut self, slot: &Slot, owner: u32) -> Option<u32> {
+        let longest = longest_wait(slot.period * u64::from(slot.slots));
+        while let Some((cell, waited)) = self.egress[owner as usize].pop(self.now) {
+            if waited <= longest {
+                return Some(cell);
+            }
+            self.drop_cell(cell, DropReason::CircuitLate);
+        }
+        None
     }
 
     /// A cell of this process's own client.
