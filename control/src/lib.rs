@@ -1,4 +1,5 @@
 //! (in progress)
 
+pub mod client;
 pub mod media;
 pub mod report;
