@@ -24,8 +24,7 @@ impl<const S: usize> Handoff<S> {
             (0..workers).map(|_| Handoff { to: (0..workers).map(|_| None).collect(), from: Vec::new() }).collect();
         for from in 0..workers {
             for to in (0..workers).filter(|to| *to != from) {
-                let (producer, consumer) =
-                    ring(capacity, || Handed { index: 0, tag: 0, cell: Cell { bytes: [0; S] } });
+                let (producer, consumer) = ring(capacity, || Handed { index: 0, tag: 0, cell: Cell { bytes: [0; S] } });
                 ends[from].to[to] = Some(producer);
                 ends[to].from.push(consumer);
             }

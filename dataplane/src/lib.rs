@@ -9,6 +9,8 @@ pub mod class;
 pub mod command;
 pub mod counters;
 pub mod drops;
+#[cfg(feature = "lab")]
+pub mod fuzz;
 pub mod handoff;
 pub mod keys;
 #[cfg(feature = "lab")]

@@ -56,14 +56,7 @@ impl<C: Suite, T: Terminal, const S: usize> Rig<C, T, S> {
     }
 
     /// One of several workers.
-    pub fn with_handoff(
-        worker: u8,
-        handoff: Handoff<S>,
-        terminal: T,
-        sizes: Sizes,
-        pace: Pace,
-        interval: u64,
-    ) -> Self {
+    pub fn with_handoff(worker: u8, handoff: Handoff<S>, terminal: T, sizes: Sizes, pace: Pace, interval: u64) -> Self {
         let (port, wire) = port_and_wire(Endpoint { ip: [1; 16], port: 1 }, sizes.transmit);
         let (commands, for_worker) = queue(COMMAND_RING);
         let (from_worker, events) = queue(COMMAND_RING);

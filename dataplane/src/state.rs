@@ -119,8 +119,6 @@ const WANTS_MAX: usize = 256;
 impl<C: Suite, const S: usize> State<C, S> {
     /// A worker's state with all its memory, touched.
     pub fn new(worker: u8, sizes: Sizes, interval: u64) -> Self {
-        let blank = || RecordSecret { key: [0; 16], iv: [0; 12] };
-        let _ = blank;
         State {
             now: 0,
             worker,

@@ -4,6 +4,7 @@
 //! the simulator and the benchmarks turn the very same worker on a virtual clock.
 
 use crate::circuit::{Egress, Ingress};
+use crate::command::Direction;
 use crate::command::{Command, DirectionKeys, Event, Generation, NewEgress, NewIngress, NewLink, Next, StepKey};
 use crate::drops::DropReason;
 use crate::handoff::Handoff;
@@ -13,7 +14,6 @@ use crate::owners::Owners;
 use crate::state::{NO_CELLS, State, Want, idle_write_keys};
 use crate::terminal::Terminal;
 use crate::window::{CellWindow, RecordWindow};
-use crate::command::Direction;
 use drover_crypto::{Records, Suite};
 use drover_nic::ring::{Receiver, Sender};
 use drover_nic::{BURST, Endpoint, Port};
@@ -256,14 +256,10 @@ impl<C: Suite, const S: usize> State<C, S> {
     /// The first slot not yet sealed is the class's next one for this link.
     fn switch(&mut self, link: u32, generation: u32) {
         let tx = &mut self.tx[link as usize];
-        if !tx.staged.as_ref().is_some_and(|s| s.generation == generation) {
-            return;
-        }
-        if let Some(mut keys) = tx.staged.take() {
-            let old = std::mem::replace(&mut tx.keys, idle_write_keys());
+        if let Some(mut keys) = tx.staged.take_if(|staged| staged.generation == generation) {
             let next_slot = self.classes[usize::from(tx.class)].next_of(link);
             keys.base = keys.first.wrapping_sub(next_slot);
-            tx.keys = keys;
+            let old = std::mem::replace(&mut tx.keys, keys);
             self.free_steps(&old.steps, old.mask);
         }
     }

@@ -22,7 +22,11 @@ fn layer<C: Suite, const S: usize>(body: &[u8], circuit: u32, forward: bool, cou
     let mut cells = drover_crypto::cells::<S>(1);
     cells[0].body_mut().copy_from_slice(body);
     let mut jobs = [LayerJob { key: 0, cell: 0, counter, check: [0; 8] }];
-    if forward { C::Layers::peel(&keys, &mut cells, &mut jobs) } else { C::Layers::add(&keys, &mut cells, &mut jobs) }
+    if forward {
+        C::Layers::peel(&keys, &mut cells, &mut jobs)
+    } else {
+        C::Layers::add(&keys, &mut cells, &mut jobs)
+    }
     cells[0].body().to_vec()
 }
 
@@ -150,6 +154,25 @@ fn best_effort_cells_share_free_slots() {
 }
 
 #[test]
+fn best_effort_is_bounded_per_link() {
+    use drover_dataplane::limits::BEST_EFFORT_PER_LINK;
+    let mut w = Plain::new(2, 24);
+    for circuit in 1..=20 {
+        w.circuit(0, 1, circuit, false, 0);
+    }
+    for i in 0..5 {
+        for circuit in 1..=20 {
+            w.send(0, circuit, i, &[]);
+        }
+    }
+    w.turn();
+    w.turn();
+    assert_eq!(w.dropped(DropReason::LinkFull), 100 - BEST_EFFORT_PER_LINK as u64);
+    w.run(20 * ROUND);
+    assert_eq!(w.relayed().len(), BEST_EFFORT_PER_LINK);
+}
+
+#[test]
 fn what_is_wrong_is_dropped_counted_and_changes_nothing() {
     let mut w = Plain::new(2, 24);
     w.circuit(0, 1, 7, true, 0);
@@ -166,7 +189,8 @@ fn what_is_wrong_is_dropped_counted_and_changes_nothing() {
     }
     w.run(ROUND);
     let c = &w.rig.worker.state.counters;
-    let tags = c.dropped(DropReason::RecordTag) + c.dropped(DropReason::RecordReplay) + c.dropped(DropReason::RecordKey);
+    let tags =
+        c.dropped(DropReason::RecordTag) + c.dropped(DropReason::RecordReplay) + c.dropped(DropReason::RecordKey);
     assert_eq!(tags, expected_tag);
     // The true record still opens once, and only once.
     for _ in 0..3 {
@@ -407,7 +431,8 @@ fn a_generation_changes_without_a_lost_record() {
     };
     exchange(&mut w, 20);
     let (theirs, ours) = secrets(0, 2);
-    let keys = GenerationSecrets { generation: 2, ratchet_bits: 24, send: (ours.clone(), 0), receive: (theirs.clone(), 0) };
+    let keys =
+        GenerationSecrets { generation: 2, ratchet_bits: 24, send: (ours.clone(), 0), receive: (theirs.clone(), 0) };
     w.rig.generation(0, keys);
     // The old keys go on both ways.
     exchange(&mut w, 20);
@@ -449,7 +474,11 @@ fn a_generation_changes_without_a_lost_record() {
 }
 
 /// The neighbour's end moves to a new generation.
-fn counter_bump(w: &mut Plain, theirs: drover_crypto::schedule::TrafficSecret, ours: &drover_crypto::schedule::TrafficSecret) {
+fn counter_bump(
+    w: &mut Plain,
+    theirs: drover_crypto::schedule::TrafficSecret,
+    ours: &drover_crypto::schedule::TrafficSecret,
+) {
     w.far[0] = Far::new(&theirs, ours, 24);
     w.numbers[0] = 0;
 }

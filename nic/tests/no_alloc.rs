@@ -1,41 +1,12 @@
 //! No port and no ring allocates once it is made.
 #![cfg(not(feature = "loom"))]
 
+use drover_nic::alloc_gate::{Counting, asked_during};
 use drover_nic::udp::UdpPort;
 use drover_nic::{BURST, Endpoint, Port, memory, ring};
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
-/// The system's allocator, counting what each thread asks of it.
-struct Counting;
-
-thread_local! {
-    static ASKED: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ASKED.set(ASKED.get() + 1);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        ASKED.set(ASKED.get() + 1);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-fn asked_during(work: impl FnOnce()) -> u64 {
-    let before = ASKED.get();
-    work();
-    ASKED.get() - before
-}
 
 fn traffic(a: &mut impl Port, b: &mut impl Port, b_at: Endpoint) {
     for round in 0..100 {

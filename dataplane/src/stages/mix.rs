@@ -73,10 +73,7 @@ impl<C: Suite, const S: usize> State<C, S> {
 
 /// Permutes (circuit, cell) pairs that stand in order of arrival: which circuit's cell stands where is a uniform draw,
 /// and each circuit's cells keep their order.
-fn permute_keeping_order(
-    cells: &mut ArrayVec<(u32, u32), BEST_EFFORT_PER_LINK>,
-    rng: &mut (impl rand::Rng + ?Sized),
-) {
+fn permute_keeping_order(cells: &mut ArrayVec<(u32, u32), BEST_EFFORT_PER_LINK>, rng: &mut (impl rand::Rng + ?Sized)) {
     let mut drawn: ArrayVec<(u32, u8), BEST_EFFORT_PER_LINK> = cells.iter().map(|(circuit, _)| (*circuit, 0)).collect();
     drawn.shuffle(rng);
     for (place, entry) in drawn.iter_mut().enumerate() {

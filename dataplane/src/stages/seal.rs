@@ -93,7 +93,12 @@ impl<C: Suite, const S: usize> State<C, S> {
         let mut jobs: ArrayVec<SealJob<'_>, BATCH> = ArrayVec::new();
         for (frame, owed) in frames.drain(..).zip(&batch) {
             *frame.to = self.tx[owed.slot.link as usize].remote;
-            jobs.push(SealJob { key: owed.key, cell: owed.cell, number: owed.number, frame: &mut frame.data[..record_len(S)] });
+            jobs.push(SealJob {
+                key: owed.key,
+                cell: owed.cell,
+                number: owed.number,
+                frame: &mut frame.data[..record_len(S)],
+            });
         }
         C::Records::seal(self.record_keys.items(), &self.pool.cells, &mut jobs);
         mask_numbers::<C>(self.mask_keys.items(), &mut jobs, &batch);
@@ -226,11 +231,7 @@ impl<C: Suite, const S: usize> State<C, S> {
 }
 
 /// Masks the numbers of sealed records (RFC 9147, 4.2.3), in one batch.
-fn mask_numbers<C: Suite>(
-    keys: &[<C::Records as Records>::MaskKey],
-    jobs: &mut [SealJob<'_>],
-    batch: &[Owed],
-) {
+fn mask_numbers<C: Suite>(keys: &[<C::Records as Records>::MaskKey], jobs: &mut [SealJob<'_>], batch: &[Owed]) {
     let mut masks: ArrayVec<MaskJob, BATCH> = ArrayVec::new();
     for (job, owed) in jobs.iter().zip(batch) {
         let mut sample = [0; 16];

@@ -79,8 +79,12 @@ impl<C: Suite, const S: usize> World<C, S> {
         let mut far = Vec::new();
         for n in 0..neighbours {
             let (theirs, ours) = secrets(n, 1);
-            let keys =
-                GenerationSecrets { generation: 1, ratchet_bits, send: (ours.clone(), 0), receive: (theirs.clone(), 0) };
+            let keys = GenerationSecrets {
+                generation: 1,
+                ratchet_bits,
+                send: (ours.clone(), 0),
+                receive: (theirs.clone(), 0),
+            };
             let phase = (n as u32).wrapping_mul(0x3777_7777);
             rig.link(LinkSpec { remote: endpoint(n), class, peer, phase, keys });
             far.push(Far::new(&theirs, &ours, ratchet_bits));

@@ -1,0 +1,62 @@
+# Drover: the few commands a person types. Needs git, make and a Rust toolchain (1.90 or later).
+
+CARGO ?= cargo
+# Lab builds hold the counters and switches that release binaries lack (docs/architecture.md, I10).
+LAB := --features lab
+DEMO_FLAGS ?=
+PERF_FLAGS ?= --cell 512 --links 1000 --circuits 20000 --seconds 5
+SOAK_FLAGS ?= --minutes 10
+FUZZ_SECONDS ?= 60
+
+.PHONY: help demo test lint bench soak fuzz release clean
+
+help:
+	@echo 'make demo     a voice across a chain of four mixes, full of chaff (about 40 s after the build)'
+	@echo 'make test     all tests, and lint'
+	@echo 'make lint     rustfmt and clippy, warnings denied'
+	@echo 'make bench    what one node'"'"'s work on a cell costs, against its bare crypto'
+	@echo 'make soak     ten minutes of calls; memory must stay flat'
+	@echo 'make fuzz     cargo-fuzz, $(FUZZ_SECONDS) s a target (needs a nightly toolchain and cargo-fuzz)'
+	@echo 'make release  release binaries, without the lab feature, in target/release'
+
+demo:
+	$(CARGO) build --workspace --bins $(LAB)
+	target/debug/drover demo $(DEMO_FLAGS)
+
+# The tests start the programs, so these are built first, with the features that the tests have.
+test:
+	$(CARGO) build --workspace --bins $(LAB)
+	$(CARGO) test --workspace $(LAB)
+	$(CARGO) test -p drover-nic --features loom --test loom
+	$(CARGO) test -p drover-wire -p drover-dataplane --lib --test worker --test no_alloc
+	$(MAKE) lint
+
+lint:
+	@if $(CARGO) fmt --version >/dev/null 2>&1; then $(CARGO) fmt --all --check; \
+	  else echo 'SKIPPED: rustfmt is not installed (rustup component add rustfmt)'; fi
+	@if $(CARGO) clippy --version >/dev/null 2>&1; then \
+	  $(CARGO) clippy --workspace --all-targets $(LAB) -- -D warnings && \
+	  $(CARGO) clippy --workspace --all-targets -- -D warnings; \
+	  else echo 'SKIPPED: clippy is not installed (rustup component add clippy)'; fi
+
+bench:
+	$(CARGO) build --release -p drover-perf
+	target/release/drover-perf hop $(PERF_FLAGS)
+
+soak:
+	$(CARGO) build --workspace --bins $(LAB)
+	target/debug/drover lab soak $(SOAK_FLAGS)
+
+fuzz:
+	@if $(CARGO) +nightly fuzz --version >/dev/null 2>&1; then \
+	  for target in parsers stages; do \
+	    $(CARGO) +nightly fuzz run --fuzz-dir dataplane/fuzz $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	  done; \
+	else echo 'SKIPPED: make fuzz needs a nightly toolchain and cargo-fuzz (cargo install cargo-fuzz);' \
+	  'the same functions run bounded in make test (dataplane/tests/fuzz.rs)'; fi
+
+release:
+	$(CARGO) build --workspace --bins --release
+
+clean:
+	$(CARGO) clean
