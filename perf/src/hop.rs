@@ -1,0 +1,263 @@
+//! One node's work on a cell, receive to transmit on the memory port, against the bare crypto of the same work.
+//!
+//! A batch goes through four steps, of which two are timed:
+//!
+//! 1. [`far`]: the far ends seal fresh cells, and they are put on the memory port's wire.
+//! 2. **worker, timed**: turns of the very worker that a mix runs, on a virtual clock, over the batch's share of a round.
+//! 3. [`far`]: the far ends take every frame that was sent, check its tag, its circuit, its counter and its body.
+//! 4. [`floor`], **timed**: the same kernel calls, over the same frames, keys, cells and order, and nothing else.
+
+pub mod cli;
+mod far;
+mod floor;
+mod frames;
+mod report;
+mod shape;
+
+pub use report::Report;
+pub use shape::{BATCH_MAX, CIRCUITS_MAX, LINKS_MAX, Shape};
+
+use drover_crypto::schedule::TrafficSecret;
+use drover_crypto::{Layers, Suite};
+use drover_dataplane::class::Rate;
+use drover_dataplane::command::{LayerStep, NewIngress, Next};
+use drover_dataplane::drops::DropReason;
+use drover_dataplane::keys::GenerationSecrets;
+use drover_dataplane::rig::{LinkSpec, Rig};
+use drover_dataplane::state::Sizes;
+use drover_dataplane::terminal::NoTerminal;
+use drover_dataplane::worker::Pace;
+use drover_nic::{Endpoint, Port};
+use drover_wire::control::Peer;
+use far::Far;
+use floor::Floor;
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, RngCore, SeedableRng};
+use std::time::Instant;
+
+/// Virtual time at which the grid begins, ns. Any instant but 0 does.
+const EPOCH: u64 = 1_000_000_000;
+/// A ratchet step covers 2^this records.
+const RATCHET_BITS: u8 = 24;
+/// Mixing interval of best-effort cells, ns. There are none.
+const INTERVAL: u64 = 5_000_000;
+/// Rounds before anything is counted: by the third every circuit has a cell waiting at every slot.
+pub const WARM_UP_ROUNDS: u64 = 3;
+
+/// What one batch took. The counts are of records that left the worker in this batch.
+#[derive(Clone, Copy, Debug)]
+pub struct Sample {
+    /// Cells put on the wire to the worker.
+    pub offered: u64,
+    /// Records that carried a cell.
+    pub relayed: u64,
+    /// Records that carried chaff.
+    pub chaff: u64,
+    /// Turns of the worker.
+    pub turns: u64,
+    /// Time of the worker's turns, ns.
+    pub worker_ns: u64,
+    /// Time of the floor, ns.
+    pub floor_ns: u64,
+    /// Cells in the worker's pool at the batch's end.
+    pub waiting: u64,
+}
+
+/// A worker with its world, the far ends of its links, and the floor.
+pub struct Bench<C: Suite, const S: usize> {
+    rig: Rig<C, NoTerminal, S>,
+    shape: Shape,
+    far: Far<C, S>,
+    floor: Floor<C, S>,
+    /// The order in which ways have a cell in this round.
+    order: Vec<u32>,
+    /// Batches done.
+    batches: u64,
+    rng: StdRng,
+    /// Records sent in each turn of the batch.
+    sent: Vec<u32>,
+    offered: u64,
+    relayed: u64,
+}
+
+impl<C: Suite, const S: usize> Bench<C, S> {
+    /// Makes a world of `shape` with keys of its own.
+    pub fn new(shape: Shape) -> Self {
+        let mut rng = StdRng::from_os_rng();
+        let sizes =
+            Sizes { links: shape.links, circuits: shape.circuits, pool: shape.pool(), transmit: shape.transmit() };
+        let mut rig: Rig<C, NoTerminal, S> = Rig::new(NoTerminal, sizes, Pace::SPIN, INTERVAL);
+        let class = rig.class(Rate { round_ns: shape::ROUND_NS, slots: shape.slots }, shape.slots, EPOCH);
+        let mut secrets = Vec::with_capacity(shape.links);
+        for link in 0..shape.links as u32 {
+            let mut draw = || {
+                let mut secret = TrafficSecret([0; 32]);
+                rng.fill_bytes(&mut secret.0);
+                secret
+            };
+            let (to, from) = (draw(), draw());
+            let keys = GenerationSecrets {
+                generation: 1,
+                ratchet_bits: RATCHET_BITS,
+                send: (from.clone(), 0),
+                receive: (to.clone(), 0),
+            };
+            rig.link(LinkSpec { remote: endpoint(link), class, peer: Peer::Drover, phase: rng.random(), keys });
+            secrets.push((to, from));
+        }
+        let ways = shape.ways(&mut rng);
+        for way in &ways {
+            rig.egress(way.to, true, None);
+        }
+        for (index, way) in ways.iter().enumerate() {
+            let index = index as u32;
+            rig.ingress(NewIngress {
+                index,
+                link: way.from,
+                circuit: shape::circuit_in(index),
+                step: if way.peel { LayerStep::Peel } else { LayerStep::Add },
+                key: Some(C::Layers::key(&way.secret)),
+                first: way.first,
+                offset: way.offset,
+                next: Next::Egress { worker: 0, index, tag: index + 1, circuit: shape::circuit_out(index) },
+            });
+        }
+        let admitted = rig.worker.state.egress.iter().all(|e| e.admitted);
+        assert!(admitted && rig.worker.state.ingress.len() == ways.len(), "every way is admitted");
+        let far = Far::new(&secrets, &ways, &shape, rng.random());
+        let floor = Floor::new(&secrets, &ways, &shape);
+        let mut order: Vec<u32> = (0..ways.len() as u32).collect();
+        order.shuffle(&mut rng);
+        let sent = Vec::with_capacity(shape.turns_max());
+        Bench { rig, shape, far, floor, order, batches: 0, rng, sent, offered: 0, relayed: 0 }
+    }
+
+    /// Takes one batch through the worker and the floor. An error says what was lost or wrong: then no figure counts.
+    pub fn batch(&mut self) -> Result<Sample, String> {
+        let part = self.shape.part(self.batches);
+        if part.first_of_round {
+            Shape::jitter(&mut self.order, &mut self.rng);
+        }
+        self.batches += 1;
+
+        let ways = &self.order[part.cells.clone()];
+        self.far.seal(ways, part.slot);
+        for (way, frame) in ways.iter().zip(self.far.sealed()) {
+            self.rig.wire.deliver(endpoint(self.far.ways[*way as usize].from), frame);
+        }
+        self.offered += ways.len() as u64;
+
+        let worker_ns = self.turns(part.start, part.end, part.turns);
+        self.rig.serve();
+        self.nothing_lost()?;
+
+        let (far, wire) = (&mut self.far, &mut self.rig.wire);
+        far.begin_take();
+        while wire.take(|to, data| far.take(link_of(to), data)) {}
+        far.open()?;
+        let relayed = far.departures.iter().filter(|d| d.way.is_some()).count() as u64;
+        self.relayed += relayed;
+        let waiting = self.rig.worker.state.waiting();
+        if self.offered != self.relayed + waiting {
+            let Self { offered, relayed, .. } = self;
+            return Err(format!("{offered} cells were offered, {relayed} relayed and {waiting} wait: some are lost"));
+        }
+
+        self.floor.prepare(&self.far, &self.sent, part.turns);
+        let start = Instant::now();
+        self.floor.run();
+        let floor_ns = start.elapsed().as_nanos() as u64;
+        self.floor.check(&self.far)?;
+
+        Ok(Sample {
+            offered: part.cells.len() as u64,
+            relayed,
+            chaff: self.far.departures.len() as u64 - relayed,
+            turns: part.turns,
+            worker_ns,
+            floor_ns,
+            waiting: self.rig.worker.state.pool.used() as u64,
+        })
+    }
+
+    /// Turns the worker from `start` to `end` of virtual time, in equal steps. This alone is timed.
+    fn turns(&mut self, start: u64, end: u64, turns: u64) -> u64 {
+        self.sent.clear();
+        let worker = &mut self.rig.worker;
+        let mut before = worker.state.counters.sent;
+        let clock = Instant::now();
+        for turn in 1..=turns {
+            worker.turn(start + (end - start) * turn / turns);
+            let sent = worker.state.counters.sent;
+            self.sent.push((sent - before) as u32);
+            before = sent;
+        }
+        clock.elapsed().as_nanos() as u64
+    }
+
+    fn nothing_lost(&self) -> Result<(), String> {
+        let counters = &self.rig.worker.state.counters;
+        if let Some(reason) = DropReason::ALL.iter().find(|r| counters.dropped(**r) > 0) {
+            let (count, text) = (counters.dropped(*reason), reason.text());
+            return Err(format!("the worker dropped {count} cells ({}): {text}", reason.name()));
+        }
+        let missed: u64 = counters.class_missed.iter().sum();
+        let refused = self.rig.worker.port.counters().refused + self.rig.wire.lost();
+        if missed + refused > 0 {
+            return Err(format!("{missed} slots were missed and {refused} frames did not fit into the port"));
+        }
+        if counters.received != self.offered {
+            let (received, offered) = (counters.received, self.offered);
+            return Err(format!("the worker took {received} of {offered} frames: the batch has too few turns"));
+        }
+        Ok(())
+    }
+
+    /// All cells that the worker has dropped.
+    pub fn dropped(&self) -> u64 {
+        self.rig.worker.state.counters.dropped_in_all()
+    }
+
+    /// Memory of the worker's pool and of its tables, bytes.
+    pub fn bytes(&self) -> (usize, usize) {
+        self.rig.worker.state.bytes()
+    }
+
+    /// The world's shape.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// Batches that one round is cut into.
+    pub fn batches_per_round(&self) -> u64 {
+        self.shape.parts
+    }
+
+    /// Gives the far end of `link` a wrong key to open with. For tests: the next batch must fail.
+    pub fn break_far_open(&mut self, link: u32) {
+        self.far.break_open(link);
+    }
+
+    /// Gives the far end of `link` a wrong key to seal with. For tests: the next batch must fail.
+    pub fn break_far_seal(&mut self, link: u32) {
+        self.far.break_seal(link);
+    }
+
+    /// Gives the floor a wrong layer key for way `way`. For tests: the next batches must fail.
+    pub fn break_floor_layer(&mut self, way: u32) {
+        self.floor.break_layer(way);
+    }
+}
+
+/// The address of a link's far end: the link's index in an address of the benchmarking range (RFC 5180).
+fn endpoint(link: u32) -> Endpoint {
+    let mut ip = [0x20, 0x01, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    ip[12..].copy_from_slice(&link.to_be_bytes());
+    Endpoint { ip, port: 443 }
+}
+
+fn link_of(endpoint: Endpoint) -> u32 {
+    let [.., a, b, c, d] = endpoint.ip;
+    u32::from_be_bytes([a, b, c, d])
+}
