@@ -75,8 +75,8 @@ fn cells_cross_workers_both_ways() {
     let mut nodes = pair(64);
     let (mut now, mut got) = (START, [0usize; 2]);
     for i in 0..100 {
-        for n in 0..2 {
-            send(&mut nodes[n], n, 70 + n as u32, i);
+        for (n, node) in nodes.iter_mut().enumerate() {
+            send(node, n, 70 + n as u32, i);
         }
         for _ in 0..200 {
             now += ROUND / 200;
