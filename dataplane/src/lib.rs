@@ -7,6 +7,7 @@
 pub mod circuit;
 pub mod class;
 pub mod command;
+pub mod config;
 pub mod counters;
 pub mod drops;
 #[cfg(feature = "lab")]
@@ -19,10 +20,15 @@ pub mod limits;
 pub mod link;
 pub mod owners;
 pub mod pool;
+pub mod process;
+pub mod publish;
 pub mod rig;
+pub mod run;
+pub mod service;
 pub mod slab;
 pub mod stages;
 pub mod state;
+pub mod status;
 pub mod table;
 pub mod terminal;
 pub mod window;

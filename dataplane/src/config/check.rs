@@ -1,0 +1,305 @@
+//! From text to a checked configuration: a table is read key by key, and whatever is left over is unknown.
+
+use super::*;
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+use toml::{Table, Value};
+
+/// Reads one table and collects what is wrong with it.
+struct Reader<'p> {
+    /// What comes before a key's name.
+    path: String,
+    table: Table,
+    known: Vec<&'static str>,
+    problems: &'p mut Vec<Problem>,
+}
+
+impl<'p> Reader<'p> {
+    fn new(path: &str, table: Table, problems: &'p mut Vec<Problem>) -> Self {
+        Reader { path: path.to_owned(), table, known: Vec::new(), problems }
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<Value> {
+        self.known.push(key);
+        self.table.remove(key)
+    }
+
+    fn problem(&mut self, key: &str, value: impl fmt::Display, allowed: impl fmt::Display, mend: impl fmt::Display) {
+        self.problems.push(Problem {
+            key: format!("{}{key}", self.path),
+            value: value.to_string(),
+            allowed: allowed.to_string(),
+            mend: mend.to_string(),
+        });
+    }
+
+    fn number(&mut self, key: &'static str, range: RangeInclusive<u64>, default: u64) -> u64 {
+        let Some(value) = self.take(key) else { return default };
+        match value.as_integer().and_then(|n| u64::try_from(n).ok()).filter(|n| range.contains(n)) {
+            Some(number) => number,
+            None => {
+                let allowed = format!("a whole number, {} to {}", range.start(), range.end());
+                self.problem(key, &value, allowed, format!("leave it out for {default}, or choose within the range"));
+                default
+            }
+        }
+    }
+
+    fn text(&mut self, key: &'static str, allowed: &str, mend: &str) -> Option<String> {
+        match self.take(key) {
+            Some(Value::String(text)) => Some(text),
+            Some(other) => {
+                self.problem(key, other, allowed, mend);
+                None
+            }
+            None => None,
+        }
+    }
+
+    fn section(&mut self, key: &'static str) -> Table {
+        match self.take(key) {
+            None => Table::new(),
+            Some(Value::Table(table)) => table,
+            Some(other) => {
+                self.problem(key, other, format!("a table, [{key}]"), format!("write its keys below a line [{key}]"));
+                Table::new()
+            }
+        }
+    }
+
+    /// Whatever nobody took is unknown.
+    fn finish(mut self) {
+        let known = self.known.join(", ");
+        for (key, value) in std::mem::take(&mut self.table) {
+            self.problem(&key, value, format!("known here: {known}"), "remove it, or mend its spelling");
+        }
+    }
+}
+
+pub(super) fn parse(text: &str) -> Result<Config, Problems> {
+    let table: Table = text.parse().map_err(|error: toml::de::Error| {
+        let (line, found) = place(text, error.span().map_or(0, |span| span.start));
+        let mend = "mend the syntax (https://toml.io)".to_owned();
+        let problem =
+            Problem { key: format!("line {line}"), value: found, allowed: error.message().trim().to_owned(), mend };
+        Problems(vec![problem])
+    })?;
+    let mut problems = Vec::new();
+    let config = read(table, &mut problems);
+    if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
+}
+
+/// The number and the text of the line that holds byte `at`.
+fn place(text: &str, at: usize) -> (usize, String) {
+    let before = text.get(..at).unwrap_or(text);
+    let number = before.matches('\n').count() + 1;
+    (number, text.lines().nth(number - 1).unwrap_or("").trim().to_owned())
+}
+
+fn read(table: Table, problems: &mut Vec<Problem>) -> Config {
+    let mut root = Reader::new("", table, problems);
+    let cell = cell_size(&mut root);
+    let (control, pacing, mixing) = (root.section("control"), root.section("pacing"), root.section("mixing"));
+    let limits = root.section("limits");
+    let workers = root.take("worker");
+    root.finish();
+
+    let (socket, allow_uids) = read_control(control, problems);
+    let (policy, tick_us) = read_pacing(pacing, problems);
+    let mut mixing = Reader::new("mixing.", mixing, problems);
+    let interval_ms = mixing.number("interval_ms", INTERVAL_MS, 20);
+    mixing.finish();
+    let sizes = read_limits(limits, problems);
+    let workers = read_workers(workers, problems);
+    #[cfg(feature = "lab")]
+    published_links_fit(&sizes, workers.len(), problems);
+    Config {
+        cell,
+        socket,
+        allow_uids,
+        policy,
+        tick_us,
+        interval_ms,
+        sizes,
+        workers,
+        #[cfg(feature = "lab")]
+        lab_break: None,
+    }
+}
+
+fn cell_size(root: &mut Reader<'_>) -> CellSize {
+    let Some(value) = root.take("cell") else { return CellSize::S256 };
+    let size = value.as_integer().and_then(|n| u16::try_from(n).ok()).and_then(|n| CellSize::try_from(n).ok());
+    size.unwrap_or_else(|| {
+        root.problem("cell", value, "256, 512 or 1024 (bytes)", "all nodes of a zone have one size; 256 is for voice");
+        CellSize::S256
+    })
+}
+
+fn read_control(table: Table, problems: &mut Vec<Problem>) -> (PathBuf, Vec<u32>) {
+    let mut control = Reader::new("control.", table, problems);
+    let allowed = "the path of a Unix socket to be made, such as \"run/m1.sock\"";
+    let had = control.table.contains_key("socket");
+    let socket = control.text("socket", allowed, "name a path as a text in quotes").map(PathBuf::from);
+    match &socket {
+        Some(path) => socket_path(&mut control, path),
+        None if had => {}
+        None => control.problem("socket", "(missing)", allowed, "name a path in a directory that exists"),
+    }
+    let uids = control.take("allow_uids").unwrap_or(Value::Array(Vec::new()));
+    let read = |values: &Vec<Value>| -> Option<Vec<u32>> {
+        values.iter().map(|v| v.as_integer().and_then(|n| u32::try_from(n).ok())).collect()
+    };
+    let allow_uids = uids.as_array().and_then(read).filter(|uids| uids.len() <= ALLOW_UIDS_MAX);
+    if allow_uids.is_none() {
+        let allowed = format!("a list of at most {ALLOW_UIDS_MAX} user ids (0 to 4294967295)");
+        control.problem("allow_uids", uids, allowed, "list numeric user ids (`id -u NAME`), or leave it out");
+    }
+    control.finish();
+    (socket.unwrap_or_default(), allow_uids.unwrap_or_default())
+}
+
+fn socket_path(control: &mut Reader<'_>, path: &Path) {
+    let shown = format!("{path:?}");
+    let bytes = path.as_os_str().len();
+    if bytes == 0 || bytes > SOCKET_PATH_MAX || path.as_os_str().as_encoded_bytes().contains(&0) {
+        let allowed = format!("1 to {SOCKET_PATH_MAX} bytes, none of them zero");
+        return control.problem("socket", shown, allowed, "choose a shorter path, relative to the working directory");
+    }
+    let parent = match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => Path::new("/"),
+    };
+    if !parent.is_dir() {
+        let mend = format!("mkdir -p {}", parent.display());
+        return control.problem("socket", shown, "a path in a directory that exists", mend);
+    }
+    if fs::symlink_metadata(path).is_ok_and(|found| !found.file_type().is_socket()) {
+        let mend = "what is there is no socket and will not be replaced: choose another path, or move it away";
+        control.problem("socket", shown, "a path where there is nothing, or an old socket", mend);
+    }
+}
+
+fn read_pacing(table: Table, problems: &mut Vec<Problem>) -> (Policy, u64) {
+    let mut pacing = Reader::new("pacing.", table, problems);
+    let tick_us = pacing.number("tick_us", TICK_US, 1_000);
+    let allowed = "\"tick\", \"spin\" or \"auto\"";
+    let mend = "\"tick\" shares cores; \"spin\" needs one a worker; \"auto\" spins where there is one";
+    let policy = match pacing.text("policy", allowed, mend).as_deref() {
+        None | Some("tick") => Policy::Tick,
+        Some("spin") => Policy::Spin,
+        Some("auto") => Policy::Auto,
+        Some(other) => {
+            pacing.problem("policy", format!("{other:?}"), allowed, mend);
+            Policy::Tick
+        }
+    };
+    pacing.finish();
+    (policy, tick_us)
+}
+
+fn read_limits(table: Table, problems: &mut Vec<Problem>) -> Sizes {
+    let mut limits = Reader::new("limits.", table, problems);
+    let links = limits.number("links", LINKS, 1_024) as usize;
+    let circuits = limits.number("circuits", CIRCUITS, 4_096) as usize;
+    let pool = limits.number("cells", CELLS, 8_192) as usize;
+    let transmit = limits.number("transmit", TRANSMIT, 4_096) as usize;
+    let least = circuits + CELLS_SPARE;
+    if pool < least {
+        let allowed = format!("at least limits.circuits + {CELLS_SPARE} = {least}: one waiting cell a circuit");
+        limits.problem("cells", pool, allowed, format!("raise limits.cells to {least} or lower limits.circuits"));
+    }
+    limits.finish();
+    Sizes { links, circuits, pool, transmit }
+}
+
+fn read_workers(value: Option<Value>, problems: &mut Vec<Problem>) -> Vec<WorkerConfig> {
+    let mut bad = |value: String, allowed: &str, mend: &str| {
+        let (allowed, mend) = (allowed.to_owned(), mend.to_owned());
+        problems.push(Problem { key: "worker".to_owned(), value, allowed, mend });
+    };
+    let one = "add a line [[worker]] with listen = \"ADDRESS:PORT\" below it";
+    let tables: Vec<Table> = match value {
+        Some(Value::Array(values)) if values.iter().all(Value::is_table) => {
+            values.into_iter().filter_map(|v| v.try_into().ok()).collect()
+        }
+        Some(other) => {
+            bad(other.to_string(), "tables, [[worker]]", one);
+            return Vec::new();
+        }
+        None => Vec::new(),
+    };
+    if !(1..=WORKERS_MAX).contains(&tables.len()) {
+        let allowed = format!("1 to {WORKERS_MAX} workers");
+        bad(format!("({} workers)", tables.len()), &allowed, if tables.is_empty() { one } else { "remove some" });
+    }
+    let cores: Option<Vec<usize>> = core_affinity::get_core_ids().map(|ids| ids.iter().map(|id| id.id).collect());
+    let (mut ports, mut pinned) = (HashMap::new(), HashMap::new());
+    let mut workers = Vec::new();
+    for (at, table) in tables.into_iter().enumerate() {
+        let mut reader = Reader::new(&format!("worker[{at}]."), table, problems);
+        let listen = listen(&mut reader, at, &mut ports);
+        let core = core(&mut reader, at, cores.as_deref(), &mut pinned);
+        reader.finish();
+        workers.extend(listen.map(|listen| WorkerConfig { listen, core }));
+    }
+    workers
+}
+
+fn listen(reader: &mut Reader<'_>, at: usize, ports: &mut HashMap<u16, usize>) -> Option<SocketAddr> {
+    let allowed = "\"ADDRESS:PORT\", such as \"127.0.0.1:4001\" or \"[::1]:4001\"; port 0 is any";
+    let mend = "name the address to receive on, as a text in quotes";
+    let had = reader.table.contains_key("listen");
+    let Some(text) = reader.text("listen", allowed, mend) else {
+        if !had {
+            reader.problem("listen", "(missing)", allowed, mend);
+        }
+        return None;
+    };
+    let Ok(listen) = text.parse::<SocketAddr>() else {
+        reader.problem("listen", format!("{text:?}"), allowed, mend);
+        return None;
+    };
+    // A put of a link names its worker by the port alone.
+    if listen.port() != 0
+        && let Some(other) = ports.insert(listen.port(), at)
+    {
+        let mend = format!("worker[{other}] has this port: choose another");
+        reader.problem("listen", format!("{text:?}"), "a port of its own for each worker, whatever the address", mend);
+    }
+    Some(listen)
+}
+
+fn core(reader: &mut Reader<'_>, at: usize, cores: Option<&[usize]>, pinned: &mut HashMap<u16, usize>) -> Option<u16> {
+    let value = reader.take("core")?;
+    let there = |n: &u16| cores.is_none_or(|cores| cores.contains(&usize::from(*n)));
+    let core = value.as_integer().and_then(|n| u16::try_from(n).ok()).filter(|n| *n < u16::MAX).filter(there);
+    let Some(core) = core else {
+        let list = cores.unwrap_or_default().iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+        let allowed = format!("a core that this process may use: {list}");
+        reader.problem("core", value, allowed, "choose one of these, or leave it out");
+        return None;
+    };
+    if let Some(other) = pinned.insert(core, at) {
+        let mend = format!("worker[{other}] is pinned there: choose another, or leave it out");
+        reader.problem("core", core, "a core of its own for each pinned worker", mend);
+    }
+    Some(core)
+}
+
+/// The counts of single links are published by lab builds only, and what is published has a size.
+#[cfg(feature = "lab")]
+fn published_links_fit(sizes: &Sizes, workers: usize, problems: &mut Vec<Problem>) {
+    let most = crate::publish::LINKS_PUBLISHED_MAX / workers.max(1);
+    if sizes.links > most {
+        problems.push(Problem {
+            key: "limits.links".to_owned(),
+            value: sizes.links.to_string(),
+            allowed: format!("at most {most} with {workers} workers, in a build with the feature lab"),
+            mend: "lower it, or use a build without the feature lab".to_owned(),
+        });
+    }
+}

@@ -1,0 +1,48 @@
+//! The service thread: it owns the control socket, checks every message as hostile, expands keys and feeds the workers.
+//!
+//! ```text
+//! socket.rs    connections: who may, how many, whole messages only
+//! requests.rs  a message in, a reply out; commands to workers
+//! shadow.rs    the mirror of the workers' tables: what exists, where, and what there is room for
+//! feed.rs      the queue of commands towards a worker
+//! ```
+
+pub mod feed;
+pub mod requests;
+pub mod shadow;
+pub mod socket;
+
+use crate::terminal::Terminal;
+use drover_crypto::Suite;
+use drover_wire::control::MAX_MESSAGE;
+use requests::Service;
+use socket::Sockets;
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// How often the workers' events are looked at while they may ask for keys: well within the shortest ratchet step.
+const BUSY: Duration = Duration::from_millis(2);
+/// How long the thread sleeps when nothing can come from a worker.
+const IDLE: Duration = Duration::from_millis(200);
+
+/// Serves until `stop` is set and the poll is woken.
+///
+/// # Errors
+/// When the poll fails.
+pub fn run<C: Suite, T: Terminal>(
+    mut service: Service<C, T>,
+    mut sockets: Sockets,
+    stop: &AtomicBool,
+) -> io::Result<()> {
+    let mut message = Zeroizing::new(vec![0; MAX_MESSAGE + 1]);
+    let mut reply = vec![0; MAX_MESSAGE];
+    while !stop.load(Ordering::Relaxed) {
+        service.serve_workers();
+        let patience = if service.quiet() { IDLE } else { BUSY };
+        sockets.poll(patience)?;
+        sockets.serve(&mut message, &mut reply, |message, reply| service.answer(message, reply));
+    }
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! What the data plane says about itself: the welcome, and status as JSON.
+//!
+//! Totals by worker and by class only; what tells one link from another, or cells from chaff, exists in lab builds
+//! only (I10). Everything a worker counted is read from shared memory: asking does not touch a worker.
+
+use crate::config::{Config, Policy};
+use crate::counters::LATENESS_BUCKETS;
+use crate::drops::DropReason;
+use crate::publish::{self, Published};
+use crate::service::shadow::{ClassEntry, Shadow};
+use crate::state::Sizes;
+use drover_nic::shm::Segment;
+use drover_wire::cell::CellSize;
+use drover_wire::control::{Address, BootId, ClassKind, Welcome, WorkerInfo, Workers};
+use serde_json::{Map, Value, json};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Links of one page of the lab's report: no page is longer than a message.
+#[cfg(feature = "lab")]
+const LINKS_A_PAGE: usize = 200;
+
+/// What status is made of.
+pub struct Status {
+    /// This life.
+    pub boot: BootId,
+    /// The cell size.
+    pub cell: CellSize,
+    /// Sizes of each worker's tables.
+    pub sizes: Sizes,
+    policy: Policy,
+    tick_us: u64,
+    started: u64,
+    pool_bytes: usize,
+    workers: Vec<(SocketAddr, Option<u16>)>,
+    segment: Arc<Segment>,
+    /// The last reading of each worker, for the rare moment when a new one cannot be had.
+    last: Vec<Published>,
+}
+
+impl Status {
+    /// The status of a data plane that was made of `config` and listens on `listens`.
+    pub fn new(
+        boot: BootId,
+        config: &Config,
+        listens: &[SocketAddr],
+        pool_bytes: usize,
+        segment: Arc<Segment>,
+    ) -> Self {
+        let workers: Vec<_> = listens.iter().zip(&config.workers).map(|(listen, w)| (*listen, w.core)).collect();
+        Status {
+            boot,
+            cell: config.cell,
+            sizes: config.sizes,
+            policy: config.pacing(),
+            tick_us: config.tick_us,
+            started: crate::run::now(),
+            pool_bytes,
+            last: vec![Published::default(); workers.len()],
+            workers,
+            segment,
+        }
+    }
+
+    /// Answers Hello.
+    pub fn welcome(&self, ends: bool) -> Welcome {
+        let mut workers = Workers::new();
+        for (listen, core) in &self.workers {
+            let core = core.unwrap_or(WorkerInfo::NOT_PINNED);
+            // There are no more workers than the list holds.
+            let _ = workers.push(WorkerInfo { listen: Address::from(*listen), core });
+        }
+        let (cell, now_ns) = (u16::from(self.cell), crate::run::now());
+        Welcome { boot: self.boot, cell, now_ns, lab: cfg!(feature = "lab"), ends, workers }
+    }
+
+    /// Answers QueryStatus.
+    pub fn report(&mut self, shadow: &Shadow) -> Vec<u8> {
+        for (worker, last) in self.last.iter_mut().enumerate() {
+            if let Some(published) = publish::read(&self.segment, worker) {
+                *last = published;
+            }
+        }
+        let now = crate::run::now();
+        let (links, circuits, ends) = shadow.counts();
+        let workers: Vec<_> = (0..self.workers.len()).map(|worker| self.worker(worker)).collect();
+        let classes: Vec<_> = shadow.classes().iter().enumerate().map(|(at, class)| self.class(at, class)).collect();
+        let report = json!({
+            "boot": self.boot.to_string(),
+            "cell": self.cell.bytes(),
+            "policy": self.policy.name(),
+            "tick_us": self.tick_us,
+            "lab": cfg!(feature = "lab"),
+            "uptime_s": (now - self.started) as f64 / 1e9,
+            "now_ns": now,
+            "links": links,
+            "circuits": circuits,
+            "ends": ends,
+            "pool_bytes": self.pool_bytes,
+            "workers": workers,
+            "classes": classes,
+        });
+        report.to_string().into_bytes()
+    }
+
+    fn worker(&self, worker: usize) -> Value {
+        let Published { at_ns, counters, port, links, .. } = &self.last[worker];
+        let (listen, core) = self.workers[worker];
+        let drops: Map<String, Value> = DropReason::ALL
+            .iter()
+            .filter(|reason| counters.dropped(**reason) > 0)
+            .map(|reason| (reason.name().to_owned(), counters.dropped(*reason).into()))
+            .collect();
+        let quantile = |q| quantile_us(&counters.lateness, q);
+        #[cfg_attr(not(feature = "lab"), expect(unused_mut))]
+        let mut row = json!({
+            "worker": worker,
+            "listen": listen.to_string(),
+            "core": core,
+            "published_ns": at_ns,
+            "turns": counters.turns,
+            "received": counters.received,
+            "sent": counters.sent,
+            "refused": port.refused,
+            "oversized": port.oversized,
+            "trials": counters.trials,
+            "links": links,
+            "drops": drops,
+            "lateness_us": { "p50": quantile(0.5), "p99": quantile(0.99) },
+        });
+        #[cfg(feature = "lab")]
+        {
+            let lab = &counters.lab;
+            row["lab"] = json!({
+                "chaff_in": lab.chaff_in,
+                "cells_out": lab.cells_out,
+                "chaff_out": lab.chaff_out,
+                "handed_in": lab.handed_in,
+                "handed_out": lab.handed_out,
+                "filled": lab.filled,
+                "delivered": lab.delivered,
+                "waiting": self.last[worker].waiting,
+            });
+        }
+        row
+    }
+
+    fn class(&self, at: usize, class: &ClassEntry) -> Value {
+        let sum = |of: fn(&Published, usize) -> u64| self.last.iter().map(|p| of(p, at)).sum::<u64>();
+        let rate = class.rate;
+        json!({
+            "class": class.id,
+            "kind": kind_name(class.kind),
+            "round_ns": rate.round_ns,
+            "slots": rate.slots,
+            "rate": f64::from(rate.slots) * 1e9 / rate.round_ns as f64,
+            "links": class.links.iter().sum::<u64>(),
+            "sent": sum(|p, at| p.counters.class_sent[at]),
+            "missed": sum(|p, at| p.counters.class_missed[at]),
+        })
+    }
+
+    /// Answers QueryLinks: a page of links from id `from` on.
+    #[cfg(feature = "lab")]
+    pub fn links(&self, shadow: &Shadow, from: u32) -> Vec<u8> {
+        let shape = |worker| (usize::from(worker), self.workers.len(), self.sizes.links);
+        let mut all = shadow.links_from(from);
+        let page: Vec<_> = all
+            .by_ref()
+            .take(LINKS_A_PAGE)
+            .map(|(id, link)| {
+                let place = link.place;
+                // A link that was put just now has not been published.
+                let p = publish::read_link(&self.segment, shape(place.worker), place.index, id).unwrap_or_default();
+                json!({
+                    "link": id,
+                    "worker": place.worker,
+                    "class": link.spec.class,
+                    "at_ns": p.at_ns,
+                    "received": p.received,
+                    "received_real": p.received_real,
+                    "sent": p.sent,
+                    "sent_real": p.sent_real,
+                    "missed": p.missed,
+                })
+            })
+            .collect();
+        let next = all.next().map(|(id, _)| id);
+        json!({ "next": next, "links": page }).to_string().into_bytes()
+    }
+}
+
+fn kind_name(kind: ClassKind) -> &'static str {
+    match kind {
+        ClassKind::Client => "client",
+        ClassKind::Superpeer => "superpeer",
+        ClassKind::Zone => "zone",
+        ClassKind::Pair => "pair",
+    }
+}
+
+/// The upper bound of the bucket that holds quantile `q`, µs; 0 when nothing was counted.
+fn quantile_us(buckets: &[u64; LATENESS_BUCKETS], q: f64) -> f64 {
+    let all: u64 = buckets.iter().sum();
+    let rank = (all as f64 * q).ceil() as u64;
+    let mut seen = 0;
+    let at = buckets.iter().position(|count| {
+        seen += count;
+        seen >= rank && seen > 0
+    });
+    at.map_or(0.0, |bucket| (1u64 << bucket) as f64 / 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_bounds_of_buckets() {
+        let mut buckets = [0; LATENESS_BUCKETS];
+        assert_eq!(quantile_us(&buckets, 0.99), 0.0);
+        buckets[10] = 98;
+        buckets[20] = 2;
+        assert_eq!(quantile_us(&buckets, 0.5), 1.024);
+        assert_eq!(quantile_us(&buckets, 0.98), 1.024);
+        assert_eq!(quantile_us(&buckets, 0.99), 1048.576);
+    }
+}
