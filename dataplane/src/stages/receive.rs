@@ -1,12 +1,13 @@
 //! Receive: frames to records, records to opened cells.
 //!
-//! Two passes over a burst: parse and collect, one batch call, then walk the failures. Frames never outlive this
+//! Passes over a burst: parse, look up and collect, one batch call, then walk the failures. Frames never outlive this
 //! stage: records are opened out of place, from frames into the cell pool.
 
 use crate::drops::DropReason;
 use crate::limits::{OLD_KEYS_NS, RECORD_WINDOW};
 use crate::link::ReadKeys;
 use crate::state::{State, Want};
+use crate::table::Home;
 use crate::{command::Direction, limits};
 use arrayvec::ArrayVec;
 use drover_crypto::{BATCH, MaskJob, OpenJob, Records, Suite, prefetch};
@@ -40,42 +41,52 @@ impl<C: Suite, const S: usize> State<C, S> {
     /// Opens a burst. Everything that does not open is counted.
     pub fn receive(&mut self, burst: &RxBurst<'_>) -> OpenedBurst {
         self.counters.received += burst.len() as u64;
-        let mut parsed: ArrayVec<Parsed<'_>, BATCH> = ArrayVec::new();
+        let mut records: ArrayVec<(Record<'_>, &RxFrame<'_>, Home), BATCH> = ArrayVec::new();
         for frame in burst {
-            match self.parse(frame) {
-                Ok(p) => parsed.push(p),
+            match Self::parse(frame) {
+                Ok(record) => records.push((record, frame, self.endpoints.begin(&frame.from))),
                 Err(reason) => self.counters.drop(reason),
+            }
+        }
+        let mut parsed: ArrayVec<Parsed<'_>, BATCH> = ArrayVec::new();
+        for (record, frame, home) in records {
+            match self.endpoints.get_from(home, &frame.from) {
+                Some(link) => {
+                    prefetch::prefetch_slice_element(&self.rx, link as usize);
+                    parsed.push(Parsed { link, set: 0, record, number: 0 });
+                }
+                None => self.counters.drop(DropReason::UnknownLink),
             }
         }
         self.open_batch(parsed)
     }
 
-    fn parse<'f>(&self, frame: &RxFrame<'f>) -> Verdict<Parsed<'f>> {
+    fn parse<'f>(frame: &RxFrame<'f>) -> Verdict<Record<'f>> {
         match record::classify(frame.data) {
             Kind::Ciphertext => {}
             Kind::Plaintext => return Err(DropReason::Plaintext),
             Kind::Unknown => return Err(DropReason::NotARecord),
         }
-        let record = record::parse(frame.data, S).map_err(|e| match e {
+        record::parse(frame.data, S).map_err(|e| match e {
             RecordError::Header => DropReason::BadRecord,
             RecordError::Short | RecordError::Length => DropReason::RecordLength,
-        })?;
-        let link = self.endpoints.get(&frame.from).ok_or(DropReason::UnknownLink)?;
-        let rx = &self.rx[link as usize];
-        prefetch::prefetch(rx);
-        Ok(Parsed { link, set: rx.active, record, number: 0 })
+        })
     }
 
     fn open_batch(&mut self, mut parsed: ArrayVec<Parsed<'_>, BATCH>) -> OpenedBurst {
         let mut masks: ArrayVec<MaskJob, BATCH> = ArrayVec::new();
-        parsed.retain(|p| match &self.rx[p.link as usize].keys[usize::from(p.set)] {
-            Some(keys) => {
-                masks.push(MaskJob { key: keys.mask, sample: *p.record.sample(), mask: [0; 2] });
-                true
-            }
-            None => {
-                self.counters.drop(DropReason::UnknownLink);
-                false
+        parsed.retain(|p| {
+            let rx = &self.rx[p.link as usize];
+            p.set = rx.active;
+            match rx.active() {
+                Some(keys) => {
+                    masks.push(MaskJob { key: keys.mask, sample: *p.record.sample(), mask: [0; 2] });
+                    true
+                }
+                None => {
+                    self.counters.drop(DropReason::UnknownLink);
+                    false
+                }
             }
         });
         C::Records::masks(self.mask_keys.items(), &mut masks);

@@ -8,6 +8,7 @@ use crate::drops::DropReason;
 use crate::handoff::Handoff;
 use crate::stages::receive::{Opened, OpenedBurst};
 use crate::state::State;
+use crate::table::Home;
 use crate::terminal::Terminal;
 use arrayvec::ArrayVec;
 use drover_crypto::{BATCH, LayerJob, Layers, Suite, prefetch};
@@ -26,15 +27,23 @@ type PassingBurst = ArrayVec<Passing, BATCH>;
 impl<C: Suite, const S: usize> State<C, S> {
     /// Relays a burst of opened cells.
     pub fn relay<T: Terminal>(&mut self, opened: OpenedBurst, handoff: &mut Handoff<S>, terminal: &mut T) {
-        let mut found: ArrayVec<(Opened, u64, u32), BATCH> = ArrayVec::new();
+        // Each pass asks for the memory that the next one reads.
+        let mut cells: ArrayVec<(Opened, Header, Home), BATCH> = ArrayVec::new();
         for o in opened {
-            match self.find(o) {
+            match self.read(o) {
                 Ok(None) => self.pool.give(o.cell),
-                Ok(Some((header, ingress))) => {
+                Ok(Some(header)) => cells.push((o, header, self.circuits.begin(&(o.link, header.circuit)))),
+                Err(reason) => self.drop_cell(o.cell, reason),
+            }
+        }
+        let mut found: ArrayVec<(Opened, u64, u32), BATCH> = ArrayVec::new();
+        for (o, header, home) in cells {
+            match self.circuits.get_from(home, &(o.link, header.circuit)) {
+                Some(ingress) => {
                     prefetch::prefetch_slice_element(&self.ingress, ingress as usize);
                     found.push((o, header.counter, ingress));
                 }
-                Err(reason) => self.drop_cell(o.cell, reason),
+                None => self.drop_cell(o.cell, DropReason::UnknownCircuit),
             }
         }
         let (mut peel, mut add, mut end) = (PassingBurst::new(), PassingBurst::new(), PassingBurst::new());
@@ -57,7 +66,7 @@ impl<C: Suite, const S: usize> State<C, S> {
     }
 
     /// Reads the header; `None` is chaff.
-    fn find(&mut self, o: Opened) -> Result<Option<(Header, u32)>, DropReason> {
+    fn read(&mut self, o: Opened) -> Result<Option<Header>, DropReason> {
         let header = Header::read(self.pool.plaintext(o.cell)).map_err(|_| DropReason::BadCell)?;
         match header.command {
             Command::Chaff => {
@@ -69,10 +78,7 @@ impl<C: Suite, const S: usize> State<C, S> {
             }
             // The link's own control goes to the control daemon, by the punt ring, as soon as there is one.
             Command::Control => Err(DropReason::LinkControl),
-            Command::Relay => match self.circuits.get(&(o.link, header.circuit)) {
-                Some(ingress) => Ok(Some((header, ingress))),
-                None => Err(DropReason::UnknownCircuit),
-            },
+            Command::Relay => Ok(Some(header)),
         }
     }
 
@@ -82,7 +88,13 @@ impl<C: Suite, const S: usize> State<C, S> {
         let round = self.classes[usize::from(class)].rate().round_ns;
         let way = &mut self.ingress[ingress as usize];
         match way.accept(counter, self.now, round) {
-            CounterVerdict::New => {}
+            CounterVerdict::New => {
+                if let Next::Egress { worker, index, .. } = way.next
+                    && worker == self.worker
+                {
+                    prefetch::prefetch_slice_element(&self.egress, index as usize);
+                }
+            }
             CounterVerdict::Replay => return Err(DropReason::CellReplay),
             CounterVerdict::Jump => return Err(DropReason::CounterJump),
         }

@@ -21,6 +21,8 @@ use drover_wire::record::{self, record_len};
 /// A slot with what it needs to be sealed.
 struct Owed {
     slot: Slot,
+    /// The way out that owns the slot.
+    owner: Option<u32>,
     cell: u32,
     key: u32,
     mask: u32,
@@ -75,11 +77,17 @@ impl<C: Suite, const S: usize> State<C, S> {
         for slot in slots {
             match self.keys_at(&slot) {
                 Some((key, mask, number)) => {
-                    let cell = self.cell_for(&slot, terminal);
-                    batch.push(Owed { slot, cell, key, mask, number });
+                    let owner = self.tx[slot.link as usize].owners.at(slot.n, slot.slots, &mut self.rng);
+                    if let Some(owner) = owner {
+                        prefetch::prefetch_slice_element(&self.egress, owner as usize);
+                    }
+                    batch.push(Owed { slot, owner, cell: CHAFF, key, mask, number });
                 }
                 None => self.lose(&slot),
             }
+        }
+        for owed in &mut batch {
+            owed.cell = self.cell_for(&owed.slot, owed.owner, terminal);
         }
         let len = self.len_of(&batch);
         let mut frames = port.reserve(batch.len(), len);
@@ -135,12 +143,11 @@ impl<C: Suite, const S: usize> State<C, S> {
     }
 
     /// What leaves at a slot: its owner's oldest waiting cell; in a free slot, mixed best effort; else chaff.
-    fn cell_for<T: Terminal>(&mut self, slot: &Slot, terminal: &mut T) -> u32 {
-        let tx = &mut self.tx[slot.link as usize];
-        match tx.owners.at(slot.n, slot.slots, &mut self.rng) {
+    fn cell_for<T: Terminal>(&mut self, slot: &Slot, owner: Option<u32>, terminal: &mut T) -> u32 {
+        match owner {
             Some(owner) => self.cell_of_owner(slot, owner, terminal),
             // Link control, injected by the control daemon, comes before best effort as soon as there is any.
-            None => tx.ready.pop(&self.next).unwrap_or(CHAFF),
+            None => self.tx[slot.link as usize].ready.pop(&self.next).unwrap_or(CHAFF),
         }
     }
 
