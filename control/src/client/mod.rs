@@ -13,5 +13,6 @@ pub mod counters;
 pub mod layers;
 pub mod line;
 pub mod rtp_io;
+pub mod run;
 mod spent;
 pub mod terminal;

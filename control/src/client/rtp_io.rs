@@ -162,6 +162,11 @@ impl RtpIo {
 }
 
 impl RtpThread {
+    /// True while it runs.
+    pub fn alive(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
     /// Stops the thread and waits for it.
     pub fn stop(mut self) {
         self.halt();

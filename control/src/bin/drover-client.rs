@@ -1,0 +1,114 @@
+//! `drover-client`: a user's end. Runs the embedded data plane and plain RTP beside it, from a configuration file.
+//!
+//! Exit codes: 0 after SIGTERM or SIGINT, 1 when it could not start or a thread failed, 2 for a wrong command line or
+//! configuration.
+#![forbid(unsafe_code)]
+
+use clap::Parser;
+use drover_control::client::config::ClientConfig;
+use drover_control::client::run::{Client, Options};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How often signals and the threads' health are looked at.
+const WATCH: Duration = Duration::from_millis(50);
+/// Bytes of the longest configuration file.
+const CONFIG_MAX: u64 = 1 << 20;
+
+/// A user's end of calls: a constant-rate link to a mix on one side, plain RTP on the other.
+///
+/// Runs in the foreground until SIGTERM or SIGINT. Links and calls are programmed over its control socket (Unix,
+/// SOCK_SEQPACKET). It prints one line when it is ready, and its counts when it ends. Needs no privilege.
+#[derive(Parser)]
+#[command(name = "drover-client", version, after_help = EXAMPLE)]
+struct Arguments {
+    /// Check the configuration, print what would run, and exit
+    #[arg(long)]
+    check: bool,
+    /// Take RTP from any address, not from this host only: whoever reaches the port can then speak in the call
+    #[arg(long)]
+    rtp_allow_any: bool,
+    /// Carry any datagram that fits a cell, not RTP version 2 only
+    #[arg(long)]
+    raw: bool,
+    /// Print the ready line and the counts as JSON, one object a line
+    #[arg(long)]
+    json: bool,
+    /// The configuration file (TOML)
+    config: PathBuf,
+}
+
+const EXAMPLE: &str = "\
+A small configuration:
+  control_socket = \"run/alice.sock\"
+  listen = \"127.0.0.1:4101\"
+
+  [[end]]
+  end = 1
+  rtp_listen = \"127.0.0.1:5004\"
+  rtp_send_to = \"127.0.0.1:6004\"
+
+Speak with 20 ms packets, which fit every cell:
+  ffmpeg -re -i voice.wav -ar 8000 -ac 1 -c:a pcm_mulaw -f rtp 'rtp://127.0.0.1:5004?pkt_size=172'";
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Err(error) = drover_nic::net::harden_process() {
+        eprintln!("drover-client: cannot keep secrets out of core files: {error}");
+        return ExitCode::from(1);
+    }
+    let config = match read(&arguments.config) {
+        Ok(config) => config,
+        Err(text) => {
+            eprintln!("drover-client: {}: {text}", arguments.config.display());
+            return ExitCode::from(2);
+        }
+    };
+    if arguments.check {
+        println!("{}", config.describe());
+        return ExitCode::SUCCESS;
+    }
+    match serve(&config, &arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => {
+            eprintln!("drover-client: {text}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<ClientConfig, String> {
+    let size = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
+    if size > CONFIG_MAX {
+        return Err(format!("{size} bytes: a configuration has at most {CONFIG_MAX}"));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    ClientConfig::parse(&text).map_err(|problems| problems.to_string())
+}
+
+fn serve(config: &ClientConfig, arguments: &Arguments) -> Result<(), String> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        // The second signal ends the process at once.
+        signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
+            .map_err(|error| format!("signal {signal}: {error}"))?;
+    }
+    let options = Options { allow_any: arguments.rtp_allow_any, raw: arguments.raw };
+    let client = Client::start(config, options, |text| eprintln!("drover-client: {text}"))?;
+    println!("{}", if arguments.json { client.ready_json().to_string() } else { client.ready() });
+    while client.alive() && !stop.load(Ordering::Relaxed) {
+        std::thread::sleep(WATCH);
+    }
+    let failure = client.failure();
+    let counters = client.stop();
+    match arguments.json {
+        true => println!("{}", counters.to_json()),
+        false => print!("{}", counters.to_text()),
+    }
+    failure.map_or(Ok(()), Err)
+}

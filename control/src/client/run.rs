@@ -1,0 +1,115 @@
+//! From a configuration to a running client, and back to none.
+
+use super::config::ClientConfig;
+use super::counters::ClientCounters;
+use super::line::line;
+use super::rtp_io::{RtpIo, RtpRules, RtpThread};
+use super::terminal::ClientTerminal;
+use drover_crypto::reference::CtrLayers;
+use drover_dataplane::process::{Running, launch};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// What the command line adds to the configuration.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// RTP from any address; otherwise from this host only.
+    pub allow_any: bool,
+    /// Any datagram that fits; otherwise RTP version 2 only.
+    pub raw: bool,
+}
+
+/// A running client: data plane and RTP thread. Dropping it stops both.
+pub struct Client {
+    // Fields are dropped in this order: nobody speaks into a data plane that is gone.
+    rtp: RtpThread,
+    running: Running,
+    rtp_ports: Vec<(u32, SocketAddr)>,
+    counters: ClientCounters,
+}
+
+impl Client {
+    /// Binds the RTP ports, then starts the data plane. `notice` takes what the user should know, one line each.
+    ///
+    /// # Errors
+    /// What could not be had: an address, a core, memory, the socket. Nothing is left running then.
+    pub fn start(
+        config: &ClientConfig,
+        options: Options,
+        notice: impl FnMut(&str) + Send + 'static,
+    ) -> Result<Client, String> {
+        let (mut inside, mut outside) = (Vec::new(), Vec::new());
+        for ports in &config.ends {
+            let (pacing, rtp) = line(ports.end);
+            inside.push(pacing);
+            outside.push((rtp, *ports));
+        }
+        let counters = inside.iter().map(|line| (line.id(), Arc::clone(line.counters()))).collect();
+        let counters = ClientCounters::new(counters);
+        let rules = RtpRules { cell: config.data_plane.cell, allow_any: options.allow_any, raw: options.raw };
+        let io = RtpIo::bind(outside, rules, notice).map_err(|error| error.to_string())?;
+        let rtp_ports = io.listening();
+        // One worker: it takes all lines.
+        let mut lines = Some(inside);
+        let terminal = |_| ClientTerminal::<CtrLayers>::new(lines.take().unwrap_or_default(), &counters);
+        let running = launch(&config.data_plane, terminal).map_err(|error| error.to_string())?;
+        let rtp = io.spawn().map_err(|error| format!("RTP thread: {error}"))?;
+        Ok(Client { rtp, running, rtp_ports, counters })
+    }
+
+    /// The embedded data plane.
+    pub fn data_plane(&self) -> &Running {
+        &self.running
+    }
+
+    /// Where each end takes RTP: its id and the bound address.
+    pub fn rtp_ports(&self) -> &[(u32, SocketAddr)] {
+        &self.rtp_ports
+    }
+
+    /// The counts so far.
+    pub fn counters(&self) -> &ClientCounters {
+        &self.counters
+    }
+
+    /// True while every thread runs.
+    pub fn alive(&self) -> bool {
+        self.running.alive() && self.rtp.alive()
+    }
+
+    /// Why it is no longer alive.
+    pub fn failure(&self) -> Option<String> {
+        let rtp = || (!self.rtp.alive()).then(|| "the RTP thread ended".to_owned());
+        self.running.failure().or_else(rtp)
+    }
+
+    /// Stops everything and returns the counts.
+    pub fn stop(self) -> ClientCounters {
+        let Client { rtp, running, counters, .. } = self;
+        rtp.stop();
+        running.stop();
+        counters
+    }
+
+    /// One line for people: boot id, addresses, control socket.
+    pub fn ready(&self) -> String {
+        let (boot, socket) = (self.running.boot(), self.running.socket().display());
+        let listens: Vec<_> = self.running.listens().iter().map(ToString::to_string).collect();
+        let ports: Vec<_> = self.rtp_ports.iter().map(|(end, at)| format!("{end} on {at}")).collect();
+        let rtp = if ports.is_empty() { "none".to_owned() } else { ports.join(", ") };
+        format!("ready: boot {boot}, listening {}, control socket {socket}, RTP of end {rtp}", listens.join(" "))
+    }
+
+    /// The same for programs.
+    pub fn ready_json(&self) -> serde_json::Value {
+        let ports: Vec<_> =
+            self.rtp_ports.iter().map(|(end, at)| serde_json::json!({ "end": end, "rtp_listen": at })).collect();
+        serde_json::json!({
+            "ready": true,
+            "boot": self.running.boot().to_string(),
+            "listens": self.running.listens(),
+            "control_socket": self.running.socket().to_string_lossy(),
+            "ends": ports,
+        })
+    }
+}
