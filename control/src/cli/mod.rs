@@ -1,0 +1,96 @@
+//! The operator's command line. Each subcommand is a module; this one parses, prints errors and sets the exit status.
+
+mod check;
+mod lab;
+mod status;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// What is printed where a subcommand needs the feature `lab` and this build lacks it.
+pub const NO_LAB: &str = "this drover was built without the feature `lab`, as release binaries are (docs/architecture.md, \
+I10).\nBuild one with it: cargo build --workspace --bins --features lab; or just: make demo";
+
+/// Drover: a data plane for constant-rate mix networks.
+///
+/// Every link sends at a constant rate, a cell when there is one, chaff when there is none. This program asks running data
+/// planes how they are, checks their configuration, and shows a whole network on one machine.
+#[derive(Debug, Parser)]
+#[command(name = "drover", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Shows rates, missed slots and drops of a running data plane or client
+    Status(status::StatusArgs),
+    /// Checks a data plane's configuration file and says how much memory it takes
+    Check(check::CheckArgs),
+    /// Plays a voice through a chain of four mixes on this machine and measures what an observer sees
+    Demo(crate::demo::DemoArgs),
+    /// Makes and programs lab networks, whose keys come from a file (lab builds)
+    #[command(subcommand)]
+    Lab(lab::LabCommand),
+}
+
+/// Runs the program of this process's arguments. Errors go to standard error as what, where and mend; the status is 0 for
+/// success, 1 for failure, 2 for a command line that does not parse.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Status(args) => status::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Demo(args) => crate::demo::main(&args),
+        Command::Lab(command) => lab::run(&command),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("drover: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints to standard output. A reader that went away (`drover status | head`) is no failure.
+pub(crate) fn print(text: &str) -> Result<(), String> {
+    use std::io::Write;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(format!("standard output: {error}")),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+        let help = Cli::command().render_long_help().to_string();
+        for word in ["status", "check", "demo", "lab", "constant rate"] {
+            assert!(help.contains(word), "{help}");
+        }
+    }
+
+    #[test]
+    fn arguments_parse() {
+        for line in [
+            "drover status --json /run/m1.sock",
+            "drover status --socket /run/m1.sock",
+            "drover check m1.toml",
+            "drover demo --seconds 2 --cell 512 --rate 60 --seed 7 --json --ipv6 --tick-us 500",
+            "drover lab keys --mixes 4 --calls 1 --idle 5 --out net.toml",
+            "drover lab program net.toml --generation 2 --switch",
+            "drover lab crowd net.toml --seconds 3",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
+        }
+        for line in ["drover", "drover status", "drover demo --seconds x", "drover lab keys"] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+}
