@@ -15,7 +15,6 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Tool {
-    /// One node's work on a cell, receive to transmit, against the bare crypto of the same work.
     Hop(hop::cli::Args),
 }
 

@@ -7,6 +7,16 @@ use drover_crypto::reference::Reference;
 use drover_wire::cell::CellSize;
 use std::time::{Duration, Instant};
 
+/// The end of `--help`, a line a paragraph: clap wraps it.
+const WORLD: &str = "\
+Links: all of one class, peers of kind drover, ratchet 24, rounds of 20 ms, one slot more in a round than the most \
+circuits of a link. The far ends send no chaff.
+
+Circuits: each over two links drawn at random, evenly. Both directions are admitted and have one cell a round, in a \
+place of the round drawn at random, with a jitter of a quarter of a round.
+
+Measure on an idle machine, with a release build: cargo run --release -p drover-perf -- hop";
+
 /// Longest measurement.
 const SECONDS_MAX: u64 = 60;
 
@@ -20,12 +30,7 @@ const SECONDS_MAX: u64 = 60;
 /// Every frame that the worker sends is opened at its far end: tag, circuit, counter and body must be right. A dropped
 /// cell, a missed slot or a wrong byte ends the run with an error and without a figure.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "\
-Links: all of one class, peers of kind drover, ratchet 24, rounds of 20 ms. Circuits: each over two links drawn at
-random, evenly; both directions admitted, one cell each a round, each in a place of the round drawn at random, with a
-jitter of a quarter of a round. A round has one slot more than the most circuits of a link. The far ends send no chaff.
-
-The machine should be idle and the build a release build: cargo run --release -p drover-perf -- hop")]
+#[command(after_help = WORLD)]
 pub struct Args {
     /// Cell size in bytes: 256, 512 or 1024.
     #[arg(long, value_name = "BYTES", default_value_t = CellSize::S512)]

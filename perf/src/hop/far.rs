@@ -171,7 +171,8 @@ impl<C: Suite, const S: usize> Far<C, S> {
         let mut jobs = Vec::with_capacity(BATCH);
         for (at, ((sent, frame), mask)) in sent.iter_mut().zip(frames()).zip(&masks).enumerate() {
             let link = sent.link;
-            let record = record::parse(frame, S).map_err(|e| format!("the worker sent no record on link {link}: {e}"))?;
+            let record =
+                record::parse(frame, S).map_err(|e| format!("the worker sent no record on link {link}: {e}"))?;
             let low = record.number(mask.mask);
             let next = &mut self.next_open[link as usize];
             sent.number = record::reconstruct(low, *next);
@@ -187,7 +188,8 @@ impl<C: Suite, const S: usize> Far<C, S> {
             return Err(format!("the tag of record {} on link {} is wrong", job.number, job.key));
         }
         for (at, sent) in sent.iter_mut().enumerate() {
-            let header = Header::read(self.cells[at].plaintext()).map_err(|e| format!("a record holds no cell: {e}"))?;
+            let header =
+                Header::read(self.cells[at].plaintext()).map_err(|e| format!("a record holds no cell: {e}"))?;
             if header.command == Command::Chaff {
                 continue;
             }
@@ -198,7 +200,9 @@ impl<C: Suite, const S: usize> Far<C, S> {
             let way = &mut self.ways[index as usize];
             let counter = way.first.wrapping_add(way.opened);
             way.opened += 1;
-            if (way.to, circuit_out(index), counter.wrapping_add(way.offset)) != (sent.link, header.circuit, header.counter) {
+            if (way.to, circuit_out(index), counter.wrapping_add(way.offset))
+                != (sent.link, header.circuit, header.counter)
+            {
                 return Err(format!("a cell of way {index} left by another link or out of order"));
             }
             // The far end undoes the worker's layer and finds the body that was sealed.

@@ -68,8 +68,9 @@ impl Report {
         let per_cell = |value: fn(&Sample) -> u64| {
             quartiles(samples.iter().filter(|s| s.relayed > 0).map(|s| value(s) as f64 / s.relayed as f64).collect())[1]
         };
-        let ratios =
-            quartiles(samples.iter().filter(|s| s.floor_ns > 0).map(|s| s.worker_ns as f64 / s.floor_ns as f64).collect());
+        let ratios = quartiles(
+            samples.iter().filter(|s| s.floor_ns > 0).map(|s| s.worker_ns as f64 / s.floor_ns as f64).collect(),
+        );
         let (cells, slots_offered) = (of(|s| s.relayed), of(|s| s.relayed + s.chaff));
         let (ns_per_cell, floor_ns_per_cell) = (per_cell(|s| s.worker_ns), per_cell(|s| s.floor_ns));
         let (pool_bytes, table_bytes) = bench.bytes();
