@@ -170,7 +170,8 @@ impl Config {
         let Sizes { links, circuits, pool, transmit } = self.sizes;
         let (pool_bytes, table_bytes) = self.worker_bytes();
         let workers = self.workers.len();
-        let frames = transmit * drover_nic::FRAME;
+        // Each frame has its address and length beside it, in a cache line.
+        let frames = transmit * (drover_nic::FRAME + 64);
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = writeln!(text, "cell          {} bytes; records of {} bytes", self.cell, self.cell.record_len());
@@ -201,7 +202,7 @@ pub fn transmit_needed(window_ns: u64, links: impl Iterator<Item = (u64, Rate)>)
     for (count, rate) in links {
         let period = rate.period_ns().max(1);
         mean += u128::from(count) * u128::from(window_ns) / u128::from(period);
-        most = most.saturating_add(count.saturating_mul(window_ns / period + 1));
+        most = most.saturating_add(count.saturating_mul((window_ns / period).saturating_add(1)));
     }
     let mean = u64::try_from(mean).unwrap_or(u64::MAX / 2);
     most.min(mean.saturating_add(8 * mean.isqrt() + 64))

@@ -34,7 +34,7 @@ const STRIDE: usize = (BLOCK + LAB).next_multiple_of(8);
 const ROW: usize = 8;
 /// Links that all workers together can publish.
 #[cfg(feature = "lab")]
-pub const LINKS_PUBLISHED_MAX: usize = (drover_nic::shm::MAX_WORDS - 64 * STRIDE) / ROW;
+pub const LINKS_PUBLISHED_MAX: usize = (drover_nic::shm::MAX_WORDS - crate::limits::WORKERS_MAX * STRIDE) / ROW;
 /// The shortest time between two sweeps over links, ns.
 #[cfg(feature = "lab")]
 const SWEEP_EVERY_NS: u64 = 10_000_000;
@@ -297,4 +297,82 @@ fn read_whole<R>(words: &[AtomicU64], read: impl Fn(&mut Reader<'_>) -> R) -> Op
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicBool;
+
+    /// Every counter distinct.
+    fn counted() -> Counters {
+        let mut n = 0;
+        let mut next = || {
+            n += 1;
+            n
+        };
+        Counters {
+            turns: next(),
+            received: next(),
+            sent: next(),
+            trials: next(),
+            drops: std::array::from_fn(|_| next()),
+            class_sent: std::array::from_fn(|_| next()),
+            class_missed: std::array::from_fn(|_| next()),
+            lateness: std::array::from_fn(|_| next()),
+            #[cfg(feature = "lab")]
+            lab: Default::default(),
+        }
+    }
+
+    #[test]
+    fn counters_are_read_as_they_were_written() {
+        let words: Vec<_> = (0..STRIDE).map(|_| AtomicU64::new(0)).collect();
+        let counters = counted();
+        write(&words, |w| put_counters(w, &counters));
+        let read = read_whole(&words, |r| {
+            let mut counters = Counters::default();
+            take_counters(r, &mut counters);
+            counters
+        });
+        assert_eq!(read, Some(counters));
+        // The block holds all of it: beside the counters there are a sequence, an instant, five of the port, the links.
+        let used = 4 + DropReason::COUNT + 2 * CLASSES_MAX + LATENESS_BUCKETS + 1 + 1 + 5 + 1;
+        assert!((used + LAB..used + LAB + 8).contains(&STRIDE), "{STRIDE}");
+    }
+
+    #[test]
+    fn what_is_half_written_is_not_read() {
+        let words: Vec<_> = (0..STRIDE).map(|_| AtomicU64::new(0)).collect();
+        words[0].store(3, Ordering::Relaxed);
+        assert_eq!(read_whole(&words, |r| r.take()), None);
+        words[0].store(4, Ordering::Relaxed);
+        assert_eq!(read_whole(&words, |r| r.take()), Some(0));
+    }
+
+    #[test]
+    fn a_reader_sees_one_writing_as_a_whole() {
+        let words: Vec<_> = (0..64).map(|_| AtomicU64::new(0)).collect();
+        let (done, read) = (AtomicBool::new(false), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut value = 0;
+                while !done.load(Ordering::Relaxed) {
+                    value += 1;
+                    write(&words, |w| (1..64).for_each(|_| w.put(value)));
+                }
+            });
+            let mut last = 0;
+            while read.load(Ordering::Relaxed) < 20_000 {
+                let Some(all) = read_whole(&words, |r| std::array::from_fn::<u64, 63, _>(|_| r.take())) else {
+                    continue;
+                };
+                assert!(all.iter().all(|value| *value == all[0]), "{all:?}");
+                assert!(all[0] >= last);
+                last = all[0];
+                read.fetch_add(1, Ordering::Relaxed);
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+    }
 }

@@ -268,6 +268,8 @@ impl<C: Suite, const S: usize> State<C, S> {
         let at = link as usize;
         let class = self.tx[at].class;
         self.classes[usize::from(class)].leave(link);
+        // Whoever has this index next must not be given steps of these keys.
+        self.wants.retain(|want| want.link != link);
         self.endpoints.remove(&self.tx[at].remote);
         for set in 0..2 {
             if let Some(keys) = self.rx[at].keys[set].take() {

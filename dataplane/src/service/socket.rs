@@ -5,7 +5,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -280,10 +280,17 @@ fn send(fd: &OwnedFd, message: &[u8]) -> bool {
     }
 }
 
-/// A last word before a connection that is not taken is closed.
+/// A last word before a connection that is not taken is closed. What the peer has already sent is thrown away: closing
+/// with messages unread would take the last word from the peer.
 fn refuse(fd: &OwnedFd, code: Refusal, text: &str, reply: &mut [u8]) {
     if let Ok(len) = (Reply::Refused { code, text }).encode(0, reply) {
         send(fd, &reply[..len]);
+    }
+    let _ = rustix::net::shutdown(fd, Shutdown::Read);
+    for _ in 0..MESSAGES_A_TURN {
+        if !matches!(rustix::net::recv(fd, &mut [0u8; 0][..], RecvFlags::TRUNC | RecvFlags::DONTWAIT), Ok((_, 1..))) {
+            break;
+        }
     }
 }
 

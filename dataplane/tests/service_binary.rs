@@ -1,0 +1,102 @@
+//! The program: its exit codes, its one line, its clean end.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_drover-dataplane");
+
+fn run(arguments: &[&str], config: &Path) -> Output {
+    Command::new(PROGRAM).args(arguments).arg(config).output().expect("runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn good(dir: &Path) -> String {
+    let socket = dir.join("m.sock");
+    format!("[control]\nsocket = {socket:?}\n[[worker]]\nlisten = \"127.0.0.1:0\"\n")
+}
+
+#[test]
+fn a_check_tells_sizes_and_starts_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("m.toml");
+    fs::write(&path, good(dir.path())).expect("writes");
+    let output = run(&["--check"], &path);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let said = text(&output.stdout);
+    assert!(said.contains("pool") && said.contains("bytes") && said.contains("worker 0"), "{said}");
+    assert!(!dir.path().join("m.sock").exists());
+}
+
+#[test]
+fn a_wrong_configuration_is_code_2_with_all_that_is_wrong() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("m.toml");
+    fs::write(&path, good(dir.path()).replace("[control]", "cell = 3\ncolour = 1\n[control]")).expect("writes");
+    for arguments in [&[][..], &["--check"]] {
+        let output = run(arguments, &path);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let said = text(&output.stderr);
+        assert!(said.contains("cell = 3") && said.contains("colour = 1"), "{said}");
+    }
+    let output = run(&[], &dir.path().join("missing.toml"));
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(text(&output.stderr).contains("missing.toml"));
+    assert_eq!(run(&["--frob"], &path).status.code(), Some(2));
+}
+
+#[test]
+fn what_cannot_start_is_code_1() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").expect("binds");
+    let address = taken.local_addr().expect("bound").to_string();
+    let path = dir.path().join("m.toml");
+    fs::write(&path, good(dir.path()).replace("127.0.0.1:0", &address)).expect("writes");
+    let output = run(&[], &path);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text(&output.stderr).contains(&address));
+    assert!(!dir.path().join("m.sock").exists());
+}
+
+#[test]
+fn a_signal_ends_it_cleanly() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("m.toml");
+    fs::write(&path, good(dir.path())).expect("writes");
+    for signal in [rustix::process::Signal::TERM, rustix::process::Signal::INT] {
+        let mut child = Command::new(PROGRAM).arg(&path).stdout(Stdio::piped()).spawn().expect("starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("reads");
+        assert!(line.starts_with("ready: boot ") && line.contains("127.0.0.1:") && line.contains("m.sock"), "{line}");
+        assert!(dir.path().join("m.sock").exists());
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, signal).expect("signals");
+        assert_eq!(child.wait().expect("ends").code(), Some(0));
+        assert!(!dir.path().join("m.sock").exists());
+    }
+}
+
+#[test]
+#[cfg(feature = "lab")]
+fn a_break_is_named() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("m.toml");
+    fs::write(&path, good(dir.path())).expect("writes");
+    assert_eq!(run(&["--check", "--lab-break", "chaff-size"], &path).status.code(), Some(0));
+    let output = run(&["--check", "--lab-break", "nothing"], &path);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("chaff-size"));
+}
+
+#[test]
+#[cfg(not(feature = "lab"))]
+fn a_release_build_breaks_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("m.toml");
+    fs::write(&path, good(dir.path())).expect("writes");
+    assert_eq!(run(&["--check", "--lab-break", "chaff-size"], &path).status.code(), Some(2));
+}
