@@ -201,7 +201,7 @@ mod tests {
         assert_eq!((heard.sent, heard.received, heard.intact), (100, 98, 97));
         assert_eq!(heard.one_way, Some(OneWay { p50: 30.0, p99: 200.0 }));
         let rating = heard.rating.expect("a rating");
-        assert_eq!(rating.r_factor, emodel::rate(110.0, 0.03).r_factor);
+        assert!((rating.r_factor - emodel::rate(110.0, 0.03).r_factor).abs() < 1e-9);
         assert_eq!((heard.said.len(), heard.heard.len()), (16_000, 98 * 160));
     }
 
