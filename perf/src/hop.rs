@@ -224,6 +224,12 @@ impl<C: Suite, const S: usize> Bench<C, S> {
         self.rig.worker.state.bytes()
     }
 
+    /// True when the links' first ratchet step is nearly used up: the far ends know no further one.
+    pub fn is_spent(&self) -> bool {
+        // A jitter of a quarter of a round may put numbers ahead of slots.
+        self.shape.part(self.batches).slot + 2 * u64::from(self.shape.slots) >= 1 << RATCHET_BITS
+    }
+
     /// The world's shape.
     pub fn shape(&self) -> &Shape {
         &self.shape
