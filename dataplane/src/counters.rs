@@ -25,6 +25,8 @@ pub struct Counters {
     pub class_sent: [u64; CLASSES_MAX],
     /// Slots lost, by class: sealed too late, transmitted too late, no key or no transmit frame.
     pub class_missed: [u64; CLASSES_MAX],
+    /// Records of the peers that did not come, by class (`stages/watch.rs`).
+    pub class_lost: [u64; CLASSES_MAX],
     /// Departures by lateness.
     pub lateness: [u64; LATENESS_BUCKETS],
     /// Cells against chaff.
@@ -62,6 +64,7 @@ impl Default for Counters {
             drops: [0; DropReason::COUNT],
             class_sent: [0; CLASSES_MAX],
             class_missed: [0; CLASSES_MAX],
+            class_lost: [0; CLASSES_MAX],
             lateness: [0; LATENESS_BUCKETS],
             #[cfg(feature = "lab")]
             lab: LabCounters::default(),

@@ -29,6 +29,10 @@ pub const BURSTS_PER_TURN: usize = 16;
 pub const HANDED_PER_TURN: usize = 256;
 /// Commands taken from the service thread in one turn.
 pub const COMMANDS_PER_TURN: usize = 4;
+/// Links whose silence is looked at in one turn.
+pub const WATCHED_PER_TURN: usize = 4;
+/// Rounds that a peer's record may be late before it is counted as lost.
+pub const LOST_AFTER_ROUNDS: u64 = 5;
 /// Slots sealed in one turn: bounds a turn that follows a stall.
 pub const SLOTS_PER_TURN: usize = 4096;
 /// Cells of a hand-off ring between two workers.

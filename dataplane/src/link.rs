@@ -56,6 +56,8 @@ pub struct ReadKeys {
     pub window: RecordWindow,
     /// When the highest number came, monotonic ns; 0 before the first.
     pub last_at: u64,
+    /// One more than the highest number that has been counted, as received or as lost.
+    pub counted: u64,
 }
 
 impl ReadKeys {

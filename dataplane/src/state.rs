@@ -104,6 +104,8 @@ pub struct State<C: Suite, const S: usize> {
     pub wants: Vec<Want>,
     /// Second openings left in this turn.
     pub trials: u32,
+    /// The link whose silence is looked at next.
+    pub watched: usize,
     /// Draws slots and permutations.
     pub rng: StdRng,
     /// What was done.
@@ -143,6 +145,7 @@ impl<C: Suite, const S: usize> State<C, S> {
             departures_max: sizes.transmit,
             wants: Vec::with_capacity(WANTS_MAX),
             trials: 0,
+            watched: 0,
             rng: StdRng::from_os_rng(),
             counters: Counters::default(),
             #[cfg(feature = "lab")]

@@ -97,6 +97,7 @@ impl<P: Port, C: Suite, T: Terminal, const S: usize> Worker<P, C, T, S> {
         }
         self.state.take_handed(&mut self.handoff);
         self.state.mix();
+        self.state.watch();
         self.state.seal(now + self.pace.horizon, &mut self.port, &mut self.terminal);
         self.ask();
         #[cfg(all(feature = "lab", debug_assertions))]
@@ -185,7 +186,8 @@ impl<C: Suite, const S: usize> State<C, S> {
     fn read_keys(&mut self, generation: u32, keys: DirectionKeys<C::Records>, bits: u8) -> Option<ReadKeys> {
         let steps = self.steps(keys.keys, keys.first, bits)?;
         let mask = self.mask_keys.insert(keys.mask)?;
-        Some(ReadKeys { generation, mask, steps, window: RecordWindow::starting_at(keys.first), last_at: 0 })
+        let window = RecordWindow::starting_at(keys.first);
+        Some(ReadKeys { generation, mask, steps, window, last_at: 0, counted: keys.first })
     }
 
     fn write_keys(&mut self, generation: u32, keys: DirectionKeys<C::Records>, bits: u8) -> Option<WriteKeys> {

@@ -73,7 +73,7 @@ fn two_calls_beside_a_thousand_idle_links() {
         for tick in 0..20 {
             now += MS;
             // Every far end sends at its own rate: chaff, and on a call's links one cell a round.
-            for n in 0..LINKS + 4 {
+            for (n, far) in far.iter_mut().enumerate() {
                 let gap = 20 / slots(n);
                 let at = (tick + n as u64) % 20;
                 if !at.is_multiple_of(gap) {
@@ -86,7 +86,7 @@ fn two_calls_beside_a_thousand_idle_links() {
                 let (circuit, command, counter) =
                     if on_call && first { (5, Command::Relay, round) } else { (0, Command::Chaff, 0) };
                 Header { circuit, command, counter }.write(&mut plaintext);
-                far[n].seal(number, &plaintext, &mut frame);
+                far.seal(number, &plaintext, &mut frame);
                 assert!(rig.wire.deliver(endpoint(n), &frame), "the wire is long enough for a tick");
             }
             rig.turn(now);

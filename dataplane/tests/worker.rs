@@ -418,6 +418,37 @@ fn a_foreign_peers_number_is_placed_nearest_the_last() {
 }
 
 #[test]
+fn what_a_peer_owes_is_counted_as_lost_also_while_it_is_silent() {
+    let mut w = Plain::new(2, 24);
+    let lost = |w: &Plain| w.rig.worker.state.counters.class_lost[0];
+    // A link that has never been heard owes nothing.
+    w.run(20 * ROUND);
+    assert_eq!(lost(&w), 0);
+    for _ in 0..40 {
+        w.send_chaff(0);
+        w.run(PERIOD);
+    }
+    assert_eq!(lost(&w), 0);
+    // Single records.
+    w.numbers[0] += 3;
+    let late = w.seal(0, Header { circuit: 0, command: Command::Chaff, counter: 0 }, &[]);
+    w.send_chaff(0);
+    w.run(PERIOD);
+    assert_eq!(lost(&w), 4);
+    w.deliver(0, &late);
+    w.run(PERIOD);
+    assert_eq!(lost(&w), 3);
+    // Silence: 100 rounds of 4 slots, less the patience.
+    w.run(100 * ROUND);
+    assert!((3 + 375..=3 + 385).contains(&lost(&w)), "{}", lost(&w));
+    // It comes back where time says, and the sum is right.
+    w.numbers[0] += 400;
+    w.send_chaff(0);
+    w.run(PERIOD);
+    assert_eq!(lost(&w), 403);
+}
+
+#[test]
 fn a_generation_changes_without_a_lost_record() {
     let mut w = Plain::new(2, 24);
     w.circuit(0, 1, 7, true, 0);

@@ -5,6 +5,7 @@
 //! receive    frames → records → opened cells
 //! relay      opened cells → peeled or layered cells → a queue, another worker, or the terminal
 //! mix        best-effort cells of an interval, permuted
+//! watch      peers that are silent: what they owe is counted as lost
 //! seal       which slots are due within the horizon; a waiting cell or chaff; sealed into transmit frames
 //! ```
 
@@ -13,3 +14,4 @@ pub mod receive;
 pub mod relay;
 pub mod seal;
 pub mod transmit;
+pub mod watch;

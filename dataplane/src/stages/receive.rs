@@ -227,6 +227,12 @@ impl<C: Suite, const S: usize> State<C, S> {
         if highest {
             keys.last_at = now;
         }
+        let lost = &mut self.counters.class_lost[usize::from(rx.class)];
+        match number.checked_sub(keys.counted) {
+            Some(gap) => (*lost, keys.counted) = (*lost + gap, number + 1),
+            // It had been counted as lost, and was only late.
+            None => *lost = lost.saturating_sub(1),
+        }
         let newer = rx.keys[usize::from(1 - rx.active)].as_ref().is_some_and(|other| {
             set != rx.active && rx.active().is_some_and(|active| other.generation > active.generation)
         });
