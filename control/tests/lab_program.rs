@@ -21,10 +21,11 @@ use std::time::{Duration, Instant};
 /// How long anything may take on a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn mix(socket: &Path) -> Running {
+/// A mix; port 0 is any.
+fn mix(socket: &Path, listen: SocketAddr) -> Running {
     let text = format!(
         "cell = 256\n[control]\nsocket = {socket:?}\n[pacing]\npolicy = \"tick\"\ntick_us = 1000\n\
-         [limits]\nlinks = 64\ncircuits = 64\ncells = 1024\ntransmit = 1024\n[[worker]]\nlisten = \"127.0.0.1:0\"\n"
+         [limits]\nlinks = 64\ncircuits = 64\ncells = 1024\ntransmit = 1024\n[[worker]]\nlisten = \"{listen}\"\n"
     );
     launch(&Config::parse(&text).expect("sound"), |_| NoTerminal).expect("started")
 }
@@ -70,7 +71,8 @@ impl Chain {
         let mut network = network(&plan).expect("a network");
         network.nodes.iter_mut().for_each(|node| node.socket = dir.path().join(&node.name));
         let socket = |name: &str| dir.path().join(name);
-        let mixes = network.nodes.iter().filter(|n| n.kind == NodeKind::Mix).map(|n| mix(&n.socket)).collect();
+        let mixes =
+            network.nodes.iter().filter(|n| n.kind == NodeKind::Mix).map(|n| mix(&n.socket, n.listen[0])).collect();
         let (caller, callee) = (Party::start(&socket("caller")), Party::start(&socket("callee")));
         Chain { network, mixes, caller, callee, voice: Sender::new(1, 2, 3), _dir: dir }
     }
@@ -99,6 +101,16 @@ impl Chain {
                 heard += usize::from(said.iter().any(|packet| packet[..] == bytes[..length]));
             }
         }
+    }
+
+    /// A mix dies and lives again, under the same address or another.
+    fn restart(&mut self, at: usize, same_address: bool) {
+        let (socket, mut listen) = (self.mixes[at].socket().to_owned(), self.mixes[at].listens()[0]);
+        if !same_address {
+            listen.set_port(0);
+        }
+        self.mixes.remove(at).stop();
+        self.mixes.insert(at, mix(&socket, listen));
     }
 
     fn drops(&self, name: &str) -> std::collections::BTreeMap<String, u64> {
@@ -132,9 +144,7 @@ fn restarted_nodes_get_what_they_lack_and_their_peers_forget_dead_keys() {
     chain.talk(false);
 
     // m2 dies and lives again: both its links are put, both its peers give up the old ones, the call is made anew.
-    let socket = chain.mixes[1].socket().to_owned();
-    chain.mixes.remove(1).stop();
-    chain.mixes.insert(1, mix(&socket));
+    chain.restart(1, true);
     let summary = chain.program(1, false).expect("programmed again");
     let want = Summary { links_put: 2, links_kept: 3, links_removed: 2, calls: 1, calls_removed: 1 };
     assert_eq!(summary, want);
@@ -149,11 +159,8 @@ fn restarted_nodes_get_what_they_lack_and_their_peers_forget_dead_keys() {
     let summary = chain.program(1, false).expect("programmed again");
     assert_eq!((summary.links_put, summary.links_removed), (1, 1));
     chain.talk(false);
-    for at in [2, 3] {
-        let socket = chain.mixes[at].socket().to_owned();
-        chain.mixes.remove(at).stop();
-        chain.mixes.insert(at, mix(&socket));
-    }
+    chain.restart(2, true);
+    chain.restart(3, false);
     let summary = chain.program(1, false).expect("programmed again");
     assert_eq!((summary.links_put, summary.links_removed, summary.links_kept), (3, 2, 2));
     chain.talk(true);
@@ -171,9 +178,7 @@ fn a_newer_generation_takes_over_without_a_break() {
     chain.talk(false);
     chain.talk(true);
     // A restart under the newer generation, programmed with a still newer one that survivors take for a rekey.
-    let socket = chain.mixes[0].socket().to_owned();
-    chain.mixes.remove(0).stop();
-    chain.mixes.insert(0, mix(&socket));
+    chain.restart(0, true);
     chain.program(3, false).expect("programmed again");
     chain.talk(false);
     chain.talk(true);

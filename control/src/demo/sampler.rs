@@ -7,6 +7,13 @@ use crate::report::svg::Series;
 use crate::socket::reports::LinkReport;
 use std::collections::HashMap;
 
+/// Shortest time between two readings that make a point of the chart, s. Nodes publish their counters every 10 ms or so:
+/// over a few ms a difference is 0 or a burst, whatever the link did. Intervals stay contiguous, so no record is left out.
+const INTERVAL_LEAST: f64 = 0.4;
+
+/// Least time between two points of the chart, s.
+const CHART_EVERY: f64 = 0.45;
+
 /// One reading of all nodes' links.
 pub struct Sample {
     /// When, s since the demo's start.
@@ -150,14 +157,20 @@ impl Way {
 
     fn series(&self, network: &Network, samples: &[Sample]) -> Series {
         let (from, to) = (&network.nodes[self.from].name, &network.nodes[self.to].name);
-        let point = |pair: &[Sample]| {
-            let rate = |of: fn(&LinkReport) -> u64| self.rate(&pair[0], &pair[1], of);
+        let mut kept: Vec<&Sample> = Vec::with_capacity(samples.len());
+        for sample in samples {
+            if kept.last().is_none_or(|last| sample.at - last.at >= INTERVAL_LEAST) {
+                kept.push(sample);
+            }
+        }
+        let point = |pair: &[&Sample]| {
+            let rate = |of: fn(&LinkReport) -> u64| self.rate(pair[0], pair[1], of);
             ((pair[0].at + pair[1].at) / 2.0, rate(|l| l.received), rate(|l| l.received_real))
         };
         Series {
             name: format!("{from} → {to}"),
             class: network.links[self.link].class.clone(),
-            points: samples.windows(2).map(point).collect(),
+            points: kept.windows(2).map(point).collect(),
         }
     }
 }
@@ -227,7 +240,29 @@ mod tests {
         assert_eq!((series.len(), series[0].points.len()), (10, 8));
         assert_eq!((series[1].name.as_str(), series[1].points[0]), ("m1 → m2", (0.25, 200.0, 50.0)));
         assert_eq!(series[5].name, "m1 → caller");
+        // Two readings side by side, between which nothing was published, are no dip.
+        let mut sampler = sampler;
+        let twin = Sample { at: sampler.samples[3].at + 0.01, nodes: sampler.samples[3].nodes.clone() };
+        sampler.samples.insert(4, twin);
+        assert!(sampler.series()[1].points.iter().all(|(_, rate, _)| (195.0..205.0).contains(rate)));
         assert!(sampler.silent().is_empty());
+    }
+
+    /// Two readings may follow each other at once, where one part of the demo ends and the next begins.
+    #[test]
+    fn readings_that_nearly_coincide_make_no_dip_and_hide_none() {
+        let network = demo();
+        let mut sampler = sampled(&network, 4, 2.0);
+        let copy = Sample { at: sampler.samples[3].at + 0.001, nodes: sampler.samples[3].nodes.clone() };
+        sampler.samples.insert(4, copy);
+        let series = sampler.series();
+        let steady = series.iter().find(|s| s.name == "m2 → m3").expect("there");
+        assert!(steady.points.iter().all(|point| point.1 == 200.0), "{:?}", steady.points);
+        // A real dip stays, and every record is in some interval.
+        let stumbling = series.iter().find(|s| s.name == "m2 → m1").expect("there");
+        assert!(stumbling.points.iter().any(|point| point.1 == 190.0), "{:?}", stumbling.points);
+        let records: f64 = stumbling.points.iter().map(|point| point.1 * 0.5).sum();
+        assert_eq!(records, 780.0);
     }
 
     #[test]
