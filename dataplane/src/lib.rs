@@ -4,6 +4,9 @@
 //! the control daemon (`docs/architecture.md`). Start with [`worker::Worker::turn`]: it is the life of a cell.
 #![forbid(unsafe_code)]
 
+/// Whether this build holds the counters and switches that I10 forbids in release binaries.
+pub const LAB: bool = cfg!(feature = "lab");
+
 pub mod circuit;
 pub mod class;
 pub mod command;

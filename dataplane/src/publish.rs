@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering, fence};
 /// The shortest time between two publications of a worker, ns.
 pub const EVERY_NS: u64 = 1_000_000;
 /// Words of a worker's block, without the lab's.
-const BLOCK: usize = 1 + 1 + 4 + DropReason::COUNT + 2 * CLASSES_MAX + LATENESS_BUCKETS + 5 + 1;
+const BLOCK: usize = 1 + 1 + 4 + DropReason::COUNT + 3 * CLASSES_MAX + LATENESS_BUCKETS + 5 + 1;
 /// Words of the lab's part of a block.
 const LAB: usize = if cfg!(feature = "lab") { 8 } else { 0 };
 /// Words of a block, whole cache lines.
@@ -206,7 +206,7 @@ pub fn read_link(
 
 fn put_counters(w: &mut Writer<'_>, c: &Counters) {
     w.put_all(&[c.turns, c.received, c.sent, c.trials]);
-    for counts in [&c.drops[..], &c.class_sent, &c.class_missed, &c.lateness] {
+    for counts in [&c.drops[..], &c.class_sent, &c.class_missed, &c.class_lost, &c.lateness] {
         w.put_all(counts);
     }
 }
@@ -215,7 +215,8 @@ fn take_counters(r: &mut Reader<'_>, c: &mut Counters) {
     for count in [&mut c.turns, &mut c.received, &mut c.sent, &mut c.trials] {
         *count = r.take();
     }
-    let all = c.drops.iter_mut().chain(&mut c.class_sent).chain(&mut c.class_missed).chain(&mut c.lateness);
+    let classes = c.class_sent.iter_mut().chain(&mut c.class_missed).chain(&mut c.class_lost);
+    let all = c.drops.iter_mut().chain(classes).chain(&mut c.lateness);
     all.for_each(|count| *count = r.take());
 }
 
@@ -319,6 +320,7 @@ mod tests {
             drops: std::array::from_fn(|_| next()),
             class_sent: std::array::from_fn(|_| next()),
             class_missed: std::array::from_fn(|_| next()),
+            class_lost: std::array::from_fn(|_| next()),
             lateness: std::array::from_fn(|_| next()),
             #[cfg(feature = "lab")]
             lab: Default::default(),
@@ -337,7 +339,7 @@ mod tests {
         });
         assert_eq!(read, Some(counters));
         // The block holds all of it: beside the counters there are a sequence, an instant, five of the port, the links.
-        let used = 4 + DropReason::COUNT + 2 * CLASSES_MAX + LATENESS_BUCKETS + 1 + 1 + 5 + 1;
+        let used = 4 + DropReason::COUNT + 3 * CLASSES_MAX + LATENESS_BUCKETS + 1 + 1 + 5 + 1;
         assert!((used + LAB..used + LAB + 8).contains(&STRIDE), "{STRIDE}");
     }
 

@@ -157,6 +157,7 @@ impl Status {
             "links": class.links.iter().sum::<u64>(),
             "sent": sum(|p, at| p.counters.class_sent[at]),
             "missed": sum(|p, at| p.counters.class_missed[at]),
+            "lost": sum(|p, at| p.counters.class_lost[at]),
         })
     }
 

@@ -272,6 +272,7 @@ impl<C: Suite, const S: usize> State<C, S> {
         self.classes[usize::from(class)].leave(link);
         // Whoever has this index next must not be given steps of these keys.
         self.wants.retain(|want| want.link != link);
+        self.dirty.retain(|dirty| *dirty != link);
         self.endpoints.remove(&self.tx[at].remote);
         for set in 0..2 {
             if let Some(keys) = self.rx[at].keys[set].take() {

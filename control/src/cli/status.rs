@@ -12,8 +12,8 @@ use std::time::Duration;
 /// Asks a running data plane or client over its control socket.
 ///
 /// Rates are differences of two readings. A missed slot is a record that was not sent in time: a few an hour happen on a
-/// shared machine, a steady stream means too many links for the core or another process on it. Drops are listed with what
-/// they mean.
+/// shared machine, a steady stream means too many links for the core or another process on it. A lost record is one that a
+/// peer owed and that did not come. Drops are listed with what they mean.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
     /// Path of the control socket, as `socket` in the configuration
@@ -133,6 +133,8 @@ fn classes(first: &Status, second: &Status) -> Table {
         ("sent/s a link", Align::Right),
         ("missed", Align::Right),
         ("new", Align::Right),
+        ("lost", Align::Right),
+        ("new", Align::Right),
     ];
     let mut table = Table::new(&heads);
     let published = |status: &Status| status.workers.iter().map(|w| w.published_ns).max().unwrap_or(status.now_ns);
@@ -147,6 +149,8 @@ fn classes(first: &Status, second: &Status) -> Table {
             rate(class.sent, before.map(|b| b.sent), seconds * class.links as f64),
             count(class.missed),
             count(class.missed.saturating_sub(before.map_or(class.missed, |b| b.missed))),
+            count(class.lost),
+            count(class.lost.saturating_sub(before.map_or(class.lost, |b| b.lost))),
         ]);
     }
     table

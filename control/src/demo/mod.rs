@@ -6,8 +6,6 @@
 #[cfg(feature = "lab")]
 mod audio;
 #[cfg(feature = "lab")]
-mod children;
-#[cfg(feature = "lab")]
 pub mod report;
 #[cfg(feature = "lab")]
 mod sampler;

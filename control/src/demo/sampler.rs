@@ -11,9 +11,6 @@ use std::collections::HashMap;
 /// over a few ms a difference is 0 or a burst, whatever the link did. Intervals stay contiguous, so no record is left out.
 const INTERVAL_LEAST: f64 = 0.4;
 
-/// Least time between two points of the chart, s.
-const CHART_EVERY: f64 = 0.45;
-
 /// One reading of all nodes' links.
 pub struct Sample {
     /// When, s since the demo's start.

@@ -1,22 +1,20 @@
 //! The demo from curtain to curtain: processes, keys, three windows of time, a voice, and the report.
 
 use super::audio::{Heard, Listener, compare, play};
-use super::children::{Process, end_all, find};
 use super::report::{Report, Reverse};
 use super::sampler::{Sampler, Window};
 use super::{DemoArgs, SECONDS, SECONDS_RANGE, stop_on_signals};
+use crate::lab::host::Host;
 use crate::lab::make::{Plan, network};
-use crate::lab::network::{Network, NodeKind};
+use crate::lab::network::Network;
 use crate::lab::program::{FIRST_GENERATION, Programmer};
 use crate::media::{SAMPLE_RATE, speech, wav};
 use crate::report::svg::links_chart;
 use crate::report::text::Progress;
 use crate::socket::reports::{LabStatus, Status};
 use std::collections::BTreeMap;
-use std::fs::DirBuilder;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -58,23 +56,18 @@ fn run(args: &DemoArgs, stop: &Arc<AtomicBool>) -> Result<Report, String> {
     let reply_voice = speech::generate(plan.seed.wrapping_add(1), seconds);
     std::fs::create_dir_all(&args.out)
         .map_err(|error| format!("--out {}: {error}; name a folder that can be made", args.out.display()))?;
-    let programs = (find("drover-dataplane")?, find("drover-client")?);
     let mut progress = Progress::stderr(args.json);
 
-    let folder = RunFolder::make()?;
     let mut network =
         network(&Plan { mixes: 4, calls: 1, cell: args.cell, rate: args.rate, idle: 0, workers: 1, ipv6: args.ipv6 })?;
-    for node in &mut network.nodes {
-        node.socket = folder.0.join(format!("{}.sock", node.name));
-    }
     progress.update("starting four mixes and two clients");
-    let mut stage = Stage::start(args, &network, &folder.0, &programs)?;
+    let mut stage = Stage::start(args, &mut network)?;
     let mut programmer = Programmer::connect(&network, FIRST_GENERATION).map_err(|error| error.to_string())?;
     programmer.without_ends().map_err(|error| error.to_string())?;
     let mut show = Show {
         begin: Instant::now(),
         stop,
-        processes: &mut stage.processes,
+        host: &mut stage.host,
         programmer: &mut programmer,
         sampler: Sampler::new(&network),
         progress: &mut progress,
@@ -126,7 +119,7 @@ fn run(args: &DemoArgs, stop: &Arc<AtomicBool>) -> Result<Report, String> {
     let path_links = show.sampler.carried(during);
     let series = show.sampler.series();
     progress.finish();
-    end_all(&mut stage.processes);
+    stage.host.end();
     let mut report = report_of(&forth, &back, &at_start, &at_end);
     report.version = env!("CARGO_PKG_VERSION").to_owned();
     (report.seconds, report.cell, report.rate, report.seed) = (seconds, args.cell, args.rate, plan.seed);
@@ -175,27 +168,6 @@ fn voice(args: &DemoArgs, seed: u64) -> Result<(Vec<i16>, f64), String> {
     Ok((voice, seconds))
 }
 
-/// A folder for sockets and configurations, removed at the end.
-struct RunFolder(PathBuf);
-
-impl RunFolder {
-    fn make() -> Result<RunFolder, String> {
-        let mut drawn = [0; 8];
-        getrandom::fill(&mut drawn).map_err(|error| format!("the system gives no random bytes: {error}"))?;
-        let path = std::env::temp_dir().join(format!("drover-demo-{:016x}", u64::from_le_bytes(drawn)));
-        DirBuilder::new().mode(0o700).create(&path).map_err(|error| {
-            format!("{}: {error}; set TMPDIR to a folder that can be written, with a short path", path.display())
-        })?;
-        Ok(RunFolder(path))
-    }
-}
-
-impl Drop for RunFolder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 /// Sets its flag when dropped: threads end also when the demo fails.
 struct OnDrop(Arc<AtomicBool>);
 
@@ -205,9 +177,9 @@ impl Drop for OnDrop {
     }
 }
 
-/// The running processes, and where voices go in and come out.
+/// The running processes, and where voices come out.
 struct Stage {
-    processes: Vec<Process>,
+    host: Host,
     caller_takes: SocketAddr,
     callee_takes: SocketAddr,
     caller_hears: Listener,
@@ -215,89 +187,25 @@ struct Stage {
 }
 
 impl Stage {
-    fn start(
-        args: &DemoArgs,
-        network: &Network,
-        folder: &Path,
-        (mix, client): &(PathBuf, PathBuf),
-    ) -> Result<Stage, String> {
+    fn start(args: &DemoArgs, network: &mut Network) -> Result<Stage, String> {
         let ip: IpAddr = if args.ipv6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
         let (caller_hears, callee_hears) = (Listener::bind(ip)?, Listener::bind(ip)?);
-        let [caller_takes, callee_takes] = free_ports(ip)?;
-        let cores = cores();
-        let mut processes = Vec::new();
-        for (at, node) in network.nodes.iter().enumerate() {
-            let core = cores[at % cores.len()];
-            let (program, text) = match (node.kind, node.name.as_str()) {
-                (NodeKind::Mix, _) => (mix, mix_config(args, &node.socket, ip, core)),
-                (_, "caller") => {
-                    (client, client_config(args, &node.socket, ip, core, caller_takes, caller_hears.address))
-                }
-                _ => (client, client_config(args, &node.socket, ip, core, callee_takes, callee_hears.address)),
-            };
-            let path = folder.join(format!("{}.toml", node.name));
-            std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
-            processes.push(Process::start(&node.name, program, &path)?);
-        }
-        let deadline = Instant::now() + DEADLINE;
-        processes.iter_mut().try_for_each(|process| process.wait_ready(deadline))?;
-        Ok(Stage { processes, caller_takes, callee_takes, caller_hears, callee_hears })
+        let hears = |name: &str| Some(if name == "caller" { caller_hears.address } else { callee_hears.address });
+        let host = Host::start(network, args.tick_us, hears)?;
+        let takes = |name: &str| {
+            let takes = network.node(name).and_then(|node| host.takes[node]);
+            takes.ok_or_else(|| format!("the demo's network has no client {name}"))
+        };
+        let (caller_takes, callee_takes) = (takes("caller")?, takes("callee")?);
+        Ok(Stage { host, caller_takes, callee_takes, caller_hears, callee_hears })
     }
-}
-
-/// The cores that this process may run on.
-fn cores() -> Vec<usize> {
-    let set = rustix::thread::sched_getaffinity(None);
-    let allowed =
-        |set: rustix::thread::CpuSet| (0..rustix::thread::CpuSet::MAX_CPU).filter(|n| set.is_set(*n)).collect();
-    let cores: Vec<usize> = set.map(allowed).unwrap_or_default();
-    if cores.is_empty() { vec![0] } else { cores }
-}
-
-/// Two UDP ports that are free now. Clients are told their RTP ports by configuration; that another program takes one
-/// meanwhile is unlikely, and the client then says so.
-fn free_ports(ip: IpAddr) -> Result<[SocketAddr; 2], String> {
-    let bind = || UdpSocket::bind((ip, 0)).map_err(|error| format!("no UDP port on {ip}: {error}"));
-    let sockets = [bind()?, bind()?];
-    let address = |socket: &UdpSocket| socket.local_addr().map_err(|error| error.to_string());
-    Ok([address(&sockets[0])?, address(&sockets[1])?])
-}
-
-fn mix_config(args: &DemoArgs, socket: &Path, ip: IpAddr, core: usize) -> String {
-    let (cell, tick, socket, listen) = (args.cell, args.tick_us, quoted(socket), SocketAddr::new(ip, 0));
-    format!(
-        "cell = {cell}\n\
-         [control]\nsocket = {socket}\n\
-         [pacing]\npolicy = \"tick\"\ntick_us = {tick}\n\
-         [limits]\nlinks = 64\ncircuits = 64\ncells = 1024\ntransmit = 1024\n\
-         [[worker]]\nlisten = \"{listen}\"\ncore = {core}\n"
-    )
-}
-
-fn client_config(
-    args: &DemoArgs,
-    socket: &Path,
-    ip: IpAddr,
-    core: usize,
-    takes: SocketAddr,
-    hears: SocketAddr,
-) -> String {
-    let (cell, tick, socket, listen) = (args.cell, args.tick_us, quoted(socket), SocketAddr::new(ip, 0));
-    format!(
-        "cell = {cell}\ncontrol_socket = {socket}\nlisten = \"{listen}\"\ntick_us = {tick}\ncore = {core}\n\
-         [[end]]\nend = 1\nrtp_listen = \"{takes}\"\nrtp_send_to = \"{hears}\"\n"
-    )
-}
-
-fn quoted(path: &Path) -> String {
-    toml::Value::String(path.to_string_lossy().into_owned()).to_string()
 }
 
 /// The demo while it runs: readings are taken, and failures of processes noticed, whatever it waits for.
 struct Show<'s, 'n> {
     begin: Instant,
     stop: &'s AtomicBool,
-    processes: &'s mut Vec<Process>,
+    host: &'s mut Host,
     programmer: &'s mut Programmer<'n>,
     sampler: Sampler<'n>,
     progress: &'s mut Progress<std::io::Stderr>,
@@ -315,7 +223,7 @@ impl Show<'_, '_> {
                 return Err("stopped by a signal; the processes of the demo are ended".to_owned());
             }
             let at = self.now();
-            self.processes.iter_mut().try_for_each(Process::check)?;
+            self.host.check()?;
             self.sampler.take(at, self.programmer)?;
             let left = until - self.now();
             if left <= 0.0 {
@@ -399,8 +307,6 @@ fn write_files(out: &Path, report: &Report, forth: &Heard, chart: &str) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::config::ClientConfig;
-    use drover_dataplane::config::Config;
 
     fn args() -> DemoArgs {
         DemoArgs {
@@ -414,20 +320,6 @@ mod tests {
             ipv6: true,
             tick_us: 500,
         }
-    }
-
-    #[test]
-    fn configurations_are_what_the_programs_read() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let (socket, ip) = (dir.path().join("it's \"m1\".sock"), Ipv6Addr::LOCALHOST.into());
-        let config = Config::parse(&mix_config(&args(), &socket, ip, cores()[0])).expect("sound");
-        assert_eq!((config.socket, config.tick_us), (socket.clone(), 500));
-        let [takes, hears] = free_ports(ip).expect("ports");
-        let config = ClientConfig::parse(&client_config(&args(), &socket, ip, 0, takes, hears)).expect("sound");
-        assert_eq!(
-            (config.data_plane.socket, config.ends[0].listen, config.ends[0].send_to),
-            (socket, takes, Some(hears))
-        );
     }
 
     #[test]
@@ -454,15 +346,5 @@ mod tests {
         let read = |seconds| voice(&DemoArgs { wav: Some(path.clone()), seconds, ..args() }, 3).expect("read");
         assert_eq!(read(None), made);
         assert_eq!(read(Some(1.0)).1, 1.0);
-    }
-
-    #[test]
-    fn the_run_folder_is_private_and_goes() {
-        use std::os::unix::fs::MetadataExt;
-        let folder = RunFolder::make().expect("made");
-        let path = folder.0.clone();
-        assert_eq!(std::fs::metadata(&path).expect("there").mode() & 0o777, 0o700);
-        drop(folder);
-        assert!(!path.exists());
     }
 }

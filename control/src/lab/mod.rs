@@ -5,7 +5,9 @@
 
 pub mod crowd;
 pub mod derive;
+pub mod host;
 pub mod make;
 pub mod network;
+pub mod process;
 pub mod program;
 pub mod secret;

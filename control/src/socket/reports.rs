@@ -122,6 +122,8 @@ pub struct ClassStatus {
     pub sent: u64,
     /// Slots missed.
     pub missed: u64,
+    /// Records of the peers that did not come.
+    pub lost: u64,
 }
 
 /// A page of links.

@@ -56,11 +56,7 @@ impl Draw {
 
     /// A number or counter, an edge one time in four.
     fn number(&mut self) -> u64 {
-        if self.below(4) == 0 {
-            EDGES[self.below(EDGES.len())]
-        } else {
-            self.next()
-        }
+        if self.below(4) == 0 { EDGES[self.below(EDGES.len())] } else { self.next() }
     }
 
     fn key_index(&mut self) -> u32 {
@@ -87,7 +83,5 @@ impl Draw {
 }
 
 fn same<const S: usize>(a: &[Cell<S>], b: &[Cell<S>]) -> bool {
-    a.iter()
-        .map(|cell| &cell.bytes)
-        .eq(b.iter().map(|cell| &cell.bytes))
+    a.iter().map(|cell| &cell.bytes).eq(b.iter().map(|cell| &cell.bytes))
 }

@@ -8,9 +8,7 @@ use std::ops::Range;
 
 use aes_gcm::Tag;
 use aes_gcm::aead::{AeadInOut, KeyInit};
-use drover_wire::cell::end_body::{
-    LENGTH, PartsMut, SEALED_AT, read_inner, split_mut, write_inner,
-};
+use drover_wire::cell::end_body::{LENGTH, PartsMut, SEALED_AT, read_inner, split_mut, write_inner};
 pub use drover_wire::cell::{BodyError, TooLong};
 use zeroize::ZeroizeOnDrop;
 
@@ -46,10 +44,7 @@ impl std::error::Error for EndError {}
 impl EndKey {
     /// Expands an AES-128 key; `iv` is what the number is XORed into.
     pub fn new(key: &[u8; 16], iv: &[u8; 12]) -> EndKey {
-        EndKey {
-            gcm: Gcm::new(key.into()),
-            iv: *iv,
-        }
+        EndKey { gcm: Gcm::new(key.into()), iv: *iv }
     }
 
     /// Seals `payload` (empty for filler) into the whole of `body`. A number is used once under a key: that is the
@@ -59,15 +54,8 @@ impl EndKey {
     ///
     /// [`TooLong`] when the payload does not fit; then nothing is written.
     pub fn seal(&self, number: u64, payload: &[u8], body: &mut [u8]) -> Result<(), TooLong> {
-        let no_room = TooLong {
-            len: payload.len(),
-            max: 0,
-        };
-        let PartsMut {
-            number: explicit,
-            sealed,
-            tag,
-        } = split_mut(body).ok_or(no_room)?;
+        let no_room = TooLong { len: payload.len(), max: 0 };
+        let PartsMut { number: explicit, sealed, tag } = split_mut(body).ok_or(no_room)?;
         write_inner(sealed, payload)?;
         *explicit = number.to_be_bytes();
         *tag = self
@@ -84,19 +72,10 @@ impl EndKey {
     ///
     /// [`EndError`]: anything but a body that [`EndKey::seal`] made under this key.
     pub fn open(&self, body: &mut [u8]) -> Result<(u64, Range<usize>), EndError> {
-        let PartsMut {
-            number: explicit,
-            sealed,
-            tag,
-        } = split_mut(body).ok_or(EndError::Tag)?;
+        let PartsMut { number: explicit, sealed, tag } = split_mut(body).ok_or(EndError::Tag)?;
         let number = u64::from_be_bytes(*explicit);
         self.gcm
-            .decrypt_inout_detached(
-                &nonce(&self.iv, number),
-                explicit,
-                (&mut *sealed).into(),
-                &Tag::from(*tag),
-            )
+            .decrypt_inout_detached(&nonce(&self.iv, number), explicit, (&mut *sealed).into(), &Tag::from(*tag))
             .map_err(|_| EndError::Tag)?;
         let payload = read_inner(sealed).map_err(EndError::Inner)?;
         let start = SEALED_AT + LENGTH;
@@ -119,10 +98,7 @@ mod tests {
     };
 
     fn key() -> EndKey {
-        EndKey::new(
-            &std::array::from_fn(|at| at as u8),
-            &std::array::from_fn(|at| 0x40 + at as u8),
-        )
+        EndKey::new(&std::array::from_fn(|at| at as u8), &std::array::from_fn(|at| 0x40 + at as u8))
     }
 
     /// A G.711 packet's length in the body of a voice cell; SHA-256 of the body, made with an AES-128-GCM in plain
@@ -131,13 +107,8 @@ mod tests {
     fn known_answer() {
         let payload: Vec<u8> = (1..=172).collect();
         let mut body = [0xff; 224];
-        key()
-            .seal(0x0123_4567_89ab_cdef, &payload, &mut body)
-            .expect("fits");
-        assert_eq!(
-            body[..24],
-            hex("0123456789abcdef47ccdc646162676e9de0cd73f254b830")
-        );
+        key().seal(0x0123_4567_89ab_cdef, &payload, &mut body).expect("fits");
+        assert_eq!(body[..24], hex("0123456789abcdef47ccdc646162676e9de0cd73f254b830"));
         let digest = hex("6597be4ffb39ce73895a727bbe2521430f43d7c9cfb17c1f8d4a6a9ff803c0fa");
         assert_eq!(Sha256::digest(body)[..], digest);
     }
@@ -188,16 +159,10 @@ mod tests {
             }
             let key = key();
             let number = 9u64.to_be_bytes();
-            let tag = key
-                .gcm
-                .encrypt_inout_detached(&nonce(&key.iv, 9), &number, text.as_mut_slice().into())
-                .expect("short");
+            let tag =
+                key.gcm.encrypt_inout_detached(&nonce(&key.iv, 9), &number, text.as_mut_slice().into()).expect("short");
             let mut body = [&number[..], &text, &tag].concat();
-            assert_eq!(
-                key.open(&mut body),
-                expected,
-                "length {length}, dirty {dirty:?}"
-            );
+            assert_eq!(key.open(&mut body), expected, "length {length}, dirty {dirty:?}");
         }
     }
 

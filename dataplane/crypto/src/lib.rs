@@ -33,10 +33,7 @@ pub struct Cell<const S: usize> {
 impl<const S: usize> Cell<S> {
     /// A cell of zeros.
     pub const ZERO: Cell<S> = {
-        assert!(
-            S.is_multiple_of(64) && S >= 64,
-            "a cell is a whole number of cache lines"
-        );
+        assert!(S.is_multiple_of(64) && S >= 64, "a cell is a whole number of cache lines");
         Cell { bytes: [0; S] }
     };
 

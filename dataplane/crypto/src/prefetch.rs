@@ -38,11 +38,7 @@ pub fn prefetch_bytes(bytes: &[u8]) {
 fn lines(start: *const u8, len: usize) {
     let within = start.addr() % LINE;
     let first = start.wrapping_sub(within);
-    let count = if len == 0 {
-        0
-    } else {
-        (within + len).div_ceil(LINE).min(LINES_MAX)
-    };
+    let count = if len == 0 { 0 } else { (within + len).div_ceil(LINE).min(LINES_MAX) };
     for line in 0..count {
         hint(first.wrapping_add(line * LINE));
     }

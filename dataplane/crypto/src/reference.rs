@@ -58,9 +58,7 @@ impl RecordKey {
         let (ciphertext, tag) = job.body.split_at_checked(plaintext_len(S))?;
         let tag: &Tag = tag.try_into().ok()?;
         let buffer = InOutBuf::new(ciphertext, cell.plaintext_mut()).ok()?;
-        self.gcm
-            .decrypt_inout_detached(&self.nonce(job.number), job.aad.as_bytes(), buffer, tag)
-            .ok()
+        self.gcm.decrypt_inout_detached(&self.nonce(job.number), job.aad.as_bytes(), buffer, tag).ok()
     }
 }
 
@@ -78,10 +76,7 @@ impl Records for ReferenceRecords {
     type MaskKey = MaskKey;
 
     fn key(secret: &RecordSecret) -> RecordKey {
-        RecordKey {
-            gcm: Gcm::new((&secret.key).into()),
-            iv: secret.iv,
-        }
+        RecordKey { gcm: Gcm::new((&secret.key).into()), iv: secret.iv }
     }
 
     fn mask_key(secret: &MaskSecret) -> MaskKey {
@@ -133,11 +128,7 @@ impl Records for ReferenceRecords {
             let buffer = InOutBuf::new(cells[job.cell as usize].plaintext(), ciphertext);
             let sealed = buffer
                 .ok()
-                .and_then(|buffer| {
-                    key.gcm
-                        .encrypt_inout_detached(&key.nonce(job.number), header, buffer)
-                        .ok()
-                })
+                .and_then(|buffer| key.gcm.encrypt_inout_detached(&key.nonce(job.number), header, buffer).ok())
                 .expect("both are one plaintext long, far below the cipher's limit");
             tag.copy_from_slice(&sealed);
         }

@@ -42,10 +42,7 @@ pub struct LayerSecret(pub [u8; 16]);
 impl TrafficSecret {
     /// Key and IV of the records under this secret (RFC 8446, 7.3: labels "key" and "iv").
     pub fn record(&self) -> RecordSecret {
-        let mut secret = RecordSecret {
-            key: [0; 16],
-            iv: [0; 12],
-        };
+        let mut secret = RecordSecret { key: [0; 16], iv: [0; 12] };
         self.expand_label(b"key", &mut secret.key);
         self.expand_label(b"iv", &mut secret.iv);
         secret
@@ -89,13 +86,8 @@ impl TrafficSecret {
 
     /// HKDF-Expand-Label with an empty context (RFC 8446, 7.1), DTLS's prefix before the label.
     fn expand_label(&self, label: &[u8], out: &mut [u8]) {
-        let sizes = (
-            u16::try_from(out.len()),
-            u8::try_from(PREFIX.len() + label.len()),
-        );
-        let (Ok(length), Ok(label_length)) = sizes else {
-            unreachable!("labels and keys are constants of this file")
-        };
+        let sizes = (u16::try_from(out.len()), u8::try_from(PREFIX.len() + label.len()));
+        let (Ok(length), Ok(label_length)) = sizes else { unreachable!("labels and keys are constants of this file") };
         let info: [&[u8]; 5] = [&length.to_be_bytes(), &[label_length], PREFIX, label, &[0]];
         Hkdf::<Sha256>::from_prk(&self.0)
             .expect("a traffic secret is as long as the hash")
@@ -118,9 +110,7 @@ impl LayerSecret {
 /// # Panics
 /// When `out` is longer than 8,160 bytes, which RFC 5869 does not define.
 pub fn hkdf_sha256(salt: &[u8], ikm: &[u8], info: &[&[u8]], out: &mut [u8]) {
-    Hkdf::<Sha256>::new(Some(salt), ikm)
-        .expand_multi_info(info, out)
-        .expect("at most 255 hashes of output");
+    Hkdf::<Sha256>::new(Some(salt), ikm).expand_multi_info(info, out).expect("at most 255 hashes of output");
 }
 
 /// Whether `a` and `b` are the same bytes, in a time that depends on their lengths only.
@@ -191,26 +181,14 @@ mod tests {
     #[test]
     fn labels_of_dtls_13() {
         let secret = counting();
-        assert_eq!(
-            secret.record().key,
-            array("cc95abc258d309424ddbf7cba68bd77e")
-        );
+        assert_eq!(secret.record().key, array("cc95abc258d309424ddbf7cba68bd77e"));
         assert_eq!(secret.record().iv, array("6d3299305dd209fc865cf8f1"));
         assert_eq!(secret.mask().0, array("c5b1a0649ea4fdafbe7e256665068222"));
-        assert_eq!(
-            secret.next().0,
-            array("ad8aa21a3d874bbebf9fdf442aafe175072af91c39af50b6ac26113e54981ae0")
-        );
+        assert_eq!(secret.next().0, array("ad8aa21a3d874bbebf9fdf442aafe175072af91c39af50b6ac26113e54981ae0"));
         assert_eq!(secret.key_id(), array("72370961f295adc6"));
         let fifth = secret.advance(5);
-        assert_eq!(
-            fifth.0,
-            array("fb1cba2c2031bf8ac6de358465e4d97a21722f60c0b6bacbfa47ea1dcc119734")
-        );
-        assert_eq!(
-            fifth.record().key,
-            array("97e35420cf4f4064c6676f521a1d74e8")
-        );
+        assert_eq!(fifth.0, array("fb1cba2c2031bf8ac6de358465e4d97a21722f60c0b6bacbfa47ea1dcc119734"));
+        assert_eq!(fifth.record().key, array("97e35420cf4f4064c6676f521a1d74e8"));
         let layer = LayerSecret(std::array::from_fn(|at| at as u8));
         assert_eq!(layer.key_id(), array("8ecd6bbffbaa7694"));
     }

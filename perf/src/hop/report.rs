@@ -2,7 +2,6 @@
 
 use super::{Bench, Sample};
 use drover_crypto::Suite;
-use drover_dataplane::counters::Counters;
 use serde::Serialize;
 use std::fmt;
 
@@ -98,7 +97,7 @@ impl Report {
             seconds,
             cpu: cpu(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
-            lab: lab(),
+            lab: drover_dataplane::LAB,
             profile: if cfg!(debug_assertions) { "debug" } else { "release" },
         }
     }
@@ -142,12 +141,6 @@ fn cpu() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find(|line| line.starts_with("model name")).and_then(|line| line.split_once(": "));
     model.map_or("unknown", |(_, name)| name).trim().to_owned()
-}
-
-/// Whether the data plane in this binary has the feature `lab`. Another package of the same build may have asked for
-/// it, so that this package's own features do not tell; its counters do.
-fn lab() -> bool {
-    format!("{:?}", Counters::default()).contains("lab: ")
 }
 
 #[cfg(test)]

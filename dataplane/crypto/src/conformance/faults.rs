@@ -31,11 +31,7 @@ impl<const FAULT: u8> Records for Faulty<FAULT> {
     }
 
     fn masks(keys: &[MaskKey], jobs: &mut [MaskJob]) {
-        let done = if FAULT == PART_OF_A_BATCH {
-            jobs.len() / 8 * 8
-        } else {
-            jobs.len()
-        };
+        let done = if FAULT == PART_OF_A_BATCH { jobs.len() / 8 * 8 } else { jobs.len() };
         ReferenceRecords::masks(keys, &mut jobs[..done]);
     }
 
@@ -92,8 +88,7 @@ impl<const FAULT: u8> Layers for Faulty<FAULT> {
             }
             WRITES_BEHIND => {
                 CtrLayers::add(keys, cells, jobs);
-                jobs.iter()
-                    .for_each(|job| cells[job.cell as usize].bytes[S - 1] = 0);
+                jobs.iter().for_each(|job| cells[job.cell as usize].bytes[S - 1] = 0);
             }
             _ => CtrLayers::add(keys, cells, jobs),
         }

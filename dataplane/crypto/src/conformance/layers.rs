@@ -44,11 +44,7 @@ impl<L: Layers> Fixture<L> {
         let mut draw = Draw(3);
         let secrets = std::array::from_fn(|_| LayerSecret(draw.array()));
         let keys = secrets.each_ref().map(L::key);
-        Fixture {
-            draw,
-            secrets,
-            keys,
-        }
+        Fixture { draw, secrets, keys }
     }
 
     /// A pool with idle cells, and jobs on `n` of its cells in a drawn order.
@@ -57,12 +53,7 @@ impl<L: Layers> Fixture<L> {
         let order = self.draw.order(n + 3);
         let jobs = order[..n]
             .iter()
-            .map(|&cell| LayerJob {
-                key: self.draw.key_index(),
-                cell,
-                counter: self.draw.number(),
-                check: UNSET,
-            })
+            .map(|&cell| LayerJob { key: self.draw.key_index(), cell, counter: self.draw.number(), check: UNSET })
             .collect();
         (pool, jobs)
     }
@@ -73,45 +64,25 @@ impl<L: Layers> Fixture<L> {
 
             let (mut pool, mut there, mut back) = (original.clone(), jobs.clone(), jobs.clone());
             L::add(&self.keys, &mut pool, &mut there);
-            assert!(
-                there.iter().all(|job| job.check == UNSET),
-                "add left the checks alone"
-            );
+            assert!(there.iter().all(|job| job.check == UNSET), "add left the checks alone");
             only_bodies_differ(&pool, &original, &jobs);
             L::peel(&self.keys, &mut pool, &mut back);
-            assert!(
-                same(&pool, &original),
-                "peel undoes add, a batch of {n}, S = {S}"
-            );
+            assert!(same(&pool, &original), "peel undoes add, a batch of {n}, S = {S}");
 
             let (mut pool, mut peeled, mut added) = (original.clone(), jobs.clone(), jobs.clone());
             L::peel(&self.keys, &mut pool, &mut peeled);
             only_bodies_differ(&pool, &original, &jobs);
             // The bodies of the first round were others: the check is of key and counter alone.
-            assert!(
-                peeled
-                    .iter()
-                    .map(|job| job.check)
-                    .eq(back.iter().map(|job| job.check))
-            );
+            assert!(peeled.iter().map(|job| job.check).eq(back.iter().map(|job| job.check)));
             let mut singles = original.clone();
             for (job, batched) in jobs.iter().zip(&peeled) {
                 let mut single = [*job];
                 L::peel(&self.keys, &mut singles, &mut single);
-                assert_eq!(
-                    single[0].check, batched.check,
-                    "the check in a batch of {n}, S = {S}"
-                );
+                assert_eq!(single[0].check, batched.check, "the check in a batch of {n}, S = {S}");
             }
-            assert!(
-                same(&pool, &singles),
-                "peel in a batch of {n} and one by one, S = {S}"
-            );
+            assert!(same(&pool, &singles), "peel in a batch of {n} and one by one, S = {S}");
             L::add(&self.keys, &mut pool, &mut added);
-            assert!(
-                same(&pool, &original),
-                "add undoes peel, a batch of {n}, S = {S}"
-            );
+            assert!(same(&pool, &original), "add undoes peel, a batch of {n}, S = {S}");
         }
         self.key_and_counter_matter::<S>();
     }
@@ -120,27 +91,12 @@ impl<L: Layers> Fixture<L> {
     fn key_and_counter_matter<const S: usize>(&mut self) {
         let cell = self.draw.pool::<S>(1);
         let mut seen: Vec<([u8; 8], Box<[Cell<S>]>)> = Vec::new();
-        for (key, counter) in [
-            (0, 0),
-            (1, 0),
-            (0, 1),
-            (0, 1 << 32),
-            (0, 1 << 63),
-            (0, u64::MAX),
-        ] {
+        for (key, counter) in [(0, 0), (1, 0), (0, 1), (0, 1 << 32), (0, 1 << 63), (0, u64::MAX)] {
             let mut pool = cell.clone();
-            let mut jobs = [LayerJob {
-                key,
-                cell: 0,
-                counter,
-                check: UNSET,
-            }];
+            let mut jobs = [LayerJob { key, cell: 0, counter, check: UNSET }];
             L::peel(&self.keys, &mut pool, &mut jobs);
             let check = jobs[0].check;
-            assert!(
-                seen.iter()
-                    .all(|(c, p)| *c != check && p[0].body() != pool[0].body())
-            );
+            assert!(seen.iter().all(|(c, p)| *c != check && p[0].body() != pool[0].body()));
             seen.push((check, pool));
         }
     }
@@ -162,20 +118,11 @@ impl<L: Layers> Fixture<L> {
             }
             let (mut pool, mut peeled) = (original.clone(), jobs.clone());
             L::peel(&self.keys, &mut pool, &mut peeled);
-            assert!(
-                same(&pool, &expected),
-                "peel is CTR, a batch of {n}, S = {S}"
-            );
-            assert!(
-                peeled.iter().map(|job| job.check).eq(checks),
-                "checks of a batch of {n}, S = {S}"
-            );
+            assert!(same(&pool, &expected), "peel is CTR, a batch of {n}, S = {S}");
+            assert!(peeled.iter().map(|job| job.check).eq(checks), "checks of a batch of {n}, S = {S}");
             let (mut pool, mut added) = (original.clone(), jobs.clone());
             L::add(&self.keys, &mut pool, &mut added);
-            assert!(
-                same(&pool, &expected),
-                "add is CTR, a batch of {n}, S = {S}"
-            );
+            assert!(same(&pool, &expected), "add is CTR, a batch of {n}, S = {S}");
         }
     }
 
@@ -184,12 +131,7 @@ impl<L: Layers> Fixture<L> {
         let run = |steps: &[(bool, u32)]| {
             let mut pool = original.clone();
             for &(peel, key) in steps {
-                let mut jobs = [LayerJob {
-                    key,
-                    cell: 0,
-                    counter: 7,
-                    check: UNSET,
-                }];
+                let mut jobs = [LayerJob { key, cell: 0, counter: 7, check: UNSET }];
                 if peel {
                     L::peel(&self.keys, &mut pool, &mut jobs);
                 } else {
@@ -200,22 +142,10 @@ impl<L: Layers> Fixture<L> {
         };
         let (peel, add) = (true, false);
         assert_ne!(run(&[(peel, 0)]), run(&[(add, 0)]), "directions differ");
-        assert_ne!(
-            run(&[(peel, 0), (peel, 0)]),
-            run(&[]),
-            "peel is no involution"
-        );
+        assert_ne!(run(&[(peel, 0), (peel, 0)]), run(&[]), "peel is no involution");
         assert_ne!(run(&[(add, 0), (add, 0)]), run(&[]), "add is no involution");
-        assert_ne!(
-            run(&[(peel, 0), (peel, 1)]),
-            run(&[(peel, 1), (peel, 0)]),
-            "peeling has an order"
-        );
-        assert_ne!(
-            run(&[(add, 0), (add, 1)]),
-            run(&[(add, 1), (add, 0)]),
-            "adding has an order"
-        );
+        assert_ne!(run(&[(peel, 0), (peel, 1)]), run(&[(peel, 1), (peel, 0)]), "peeling has an order");
+        assert_ne!(run(&[(add, 0), (add, 1)]), run(&[(add, 1), (add, 0)]), "adding has an order");
     }
 }
 
@@ -223,16 +153,9 @@ impl<L: Layers> Fixture<L> {
 fn only_bodies_differ<const S: usize>(now: &[Cell<S>], before: &[Cell<S>], jobs: &[LayerJob]) {
     for (at, (now, before)) in now.iter().zip(before).enumerate() {
         let named = jobs.iter().any(|job| job.cell as usize == at);
-        assert_eq!(
-            now.body() != before.body(),
-            named,
-            "bodies of jobs change, and no others, S = {S}"
-        );
+        assert_eq!(now.body() != before.body(), named, "bodies of jobs change, and no others, S = {S}");
         let mut patched = now.clone();
         patched.body_mut().copy_from_slice(before.body());
-        assert!(
-            patched.bytes == before.bytes,
-            "bytes outside a body, S = {S}"
-        );
+        assert!(patched.bytes == before.bytes, "bytes outside a body, S = {S}");
     }
 }

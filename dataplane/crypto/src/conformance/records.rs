@@ -20,13 +20,8 @@ pub fn masks<R: Records>() {
     let secrets: [MaskSecret; KEYS] = std::array::from_fn(|_| MaskSecret(draw.array()));
     let keys = secrets.each_ref().map(R::mask_key);
     for n in 0..=BATCH {
-        let mut jobs: Vec<MaskJob> = (0..n)
-            .map(|_| MaskJob {
-                key: draw.key_index(),
-                sample: draw.array(),
-                mask: [0; 2],
-            })
-            .collect();
+        let mut jobs: Vec<MaskJob> =
+            (0..n).map(|_| MaskJob { key: draw.key_index(), sample: draw.array(), mask: [0; 2] }).collect();
         R::masks(&keys, &mut jobs);
         for job in &jobs {
             let mut block = job.sample.into();
@@ -69,16 +64,9 @@ impl Sample {
 impl<R: Records> Fixture<R> {
     fn new() -> Self {
         let mut draw = Draw(2);
-        let secrets = std::array::from_fn(|_| RecordSecret {
-            key: draw.array(),
-            iv: draw.array(),
-        });
+        let secrets = std::array::from_fn(|_| RecordSecret { key: draw.array(), iv: draw.array() });
         let keys = secrets.each_ref().map(R::key);
-        Fixture {
-            draw,
-            secrets,
-            keys,
-        }
+        Fixture { draw, secrets, keys }
     }
 
     fn sized<const S: usize>(&mut self) {
@@ -113,11 +101,7 @@ impl<R: Records> Fixture<R> {
     }
 
     fn sample<const S: usize>(&mut self) -> Sample {
-        let header = if self.draw.below(4) == 0 {
-            HEADER_WITH_LENGTH
-        } else {
-            HEADER
-        };
+        let header = if self.draw.below(4) == 0 { HEADER_WITH_LENGTH } else { HEADER };
         self.sample_with::<S>(header)
     }
 
@@ -132,13 +116,7 @@ impl<R: Records> Fixture<R> {
             header.extend_from_slice(&(S as u16).to_be_bytes());
         }
         let body = self.naive(key, number, &header, &plaintext);
-        Sample {
-            key,
-            number,
-            header,
-            plaintext,
-            body,
-        }
+        Sample { key, number, header, plaintext, body }
     }
 
     /// Seals a batch into frames at any alignment, some of one cell, and compares.
@@ -149,12 +127,7 @@ impl<R: Records> Fixture<R> {
         let named: Vec<(u32, u32, u64, usize)> = (0..n)
             .map(|_| {
                 let draw = &mut self.draw;
-                (
-                    draw.key_index(),
-                    draw.below(pool.len()) as u32,
-                    draw.number(),
-                    draw.below(64),
-                )
+                (draw.key_index(), draw.below(pool.len()) as u32, draw.number(), draw.below(64))
             })
             .collect();
         let mut jobs: Vec<SealJob<'_>> = room
@@ -171,21 +144,10 @@ impl<R: Records> Fixture<R> {
         for (room, (key, cell, number, at)) in room.iter().zip(named) {
             let [.., high, low] = number.to_be_bytes();
             let mut frame = vec![FIRST_BYTE, high, low];
-            frame.extend(self.naive(
-                key,
-                number,
-                &[FIRST_BYTE, high, low],
-                pool[cell as usize].plaintext(),
-            ));
-            assert!(
-                room[at..at + record_len(S)] == frame[..],
-                "record in a batch of {n}, S = {S}"
-            );
+            frame.extend(self.naive(key, number, &[FIRST_BYTE, high, low], pool[cell as usize].plaintext()));
+            assert!(room[at..at + record_len(S)] == frame[..], "record in a batch of {n}, S = {S}");
             let around = [&room[..at], &room[at + record_len(S)..]].concat();
-            assert!(
-                around.iter().all(|&byte| byte == GUARD),
-                "bytes around a frame, S = {S}"
-            );
+            assert!(around.iter().all(|&byte| byte == GUARD), "bytes around a frame, S = {S}");
         }
         assert!(same(&pool, &before), "sealing changed a cell");
     }
@@ -222,19 +184,13 @@ impl<R: Records> Fixture<R> {
             assert_eq!(job.ok, *good, "a batch of {n}, S = {S}");
             let cell = &pool[job.cell as usize];
             if *good {
-                assert!(
-                    cell.plaintext() == sample.plaintext,
-                    "plaintext in a batch of {n}, S = {S}"
-                );
+                assert!(cell.plaintext() == sample.plaintext, "plaintext in a batch of {n}, S = {S}");
             } else {
                 assert!(cell.bytes == [0; S], "a failed cell is zeroed, S = {S}");
             }
         }
         for &idle in &order[n..] {
-            assert!(
-                pool[idle as usize].bytes == before[idle as usize].bytes,
-                "a cell of no job"
-            );
+            assert!(pool[idle as usize].bytes == before[idle as usize].bytes, "a cell of no job");
         }
     }
 

@@ -38,13 +38,9 @@ fn gcm_test_case_4() {
     let gcm = Gcm::new(&array("feffe9928665731c6d6a8f9467308308").into());
     let nonce = Nonce::from(array("cafebabefacedbaddecaf888"));
     let aad = hex("feedfacedeadbeeffeedfacedeadbeefabaddad2");
-    let mut text = hex(
-        "d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72\
-         1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39",
-    );
-    let tag = gcm
-        .encrypt_inout_detached(&nonce, &aad, text.as_mut_slice().into())
-        .expect("short");
+    let mut text = hex("d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a72\
+         1c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39");
+    let tag = gcm.encrypt_inout_detached(&nonce, &aad, text.as_mut_slice().into()).expect("short");
     let ciphertext = "42831ec2217774244b7221b784d0d49ce3aa212f2c02a4e035c17e2329aca12e\
                       21d514b25466931c7d8f6a5aac84aa051ba30b396a0aac973d58e091";
     assert_eq!(text, hex(ciphertext));
@@ -63,38 +59,18 @@ fn record<const S: usize>(digest: &str) {
         *byte = (7 * at) as u8;
     }
     let mut frame = vec![0; record_len(S)];
-    ReferenceRecords::seal(
-        &keys,
-        &pool,
-        &mut [SealJob {
-            key: 0,
-            cell: 0,
-            number,
-            frame: &mut frame,
-        }],
-    );
+    ReferenceRecords::seal(&keys, &pool, &mut [SealJob { key: 0, cell: 0, number, frame: &mut frame }]);
     assert_eq!(frame[..19], hex("2bcdef4767d3737e454859a2d78234ad03d757"));
     assert_eq!(Sha256::digest(&frame)[..], hex(digest));
 
     let aad = Aad::new(&frame[..HEADER], 0xcdef);
-    let mut jobs = [OpenJob {
-        key: 0,
-        cell: 1,
-        number,
-        aad,
-        body: &frame[HEADER..],
-        ok: false,
-    }];
+    let mut jobs = [OpenJob { key: 0, cell: 1, number, aad, body: &frame[HEADER..], ok: false }];
     ReferenceRecords::open(&keys, &mut pool, &mut jobs);
     assert!(jobs[0].ok);
     assert_eq!(pool[1].plaintext(), pool[0].plaintext());
 
     let sample = array("4767d3737e454859a2d78234ad03d757");
-    let mut masks = [MaskJob {
-        key: 0,
-        sample,
-        mask: [0; 2],
-    }];
+    let mut masks = [MaskJob { key: 0, sample, mask: [0; 2] }];
     ReferenceRecords::masks(&[ReferenceRecords::mask_key(&MaskSecret(key))], &mut masks);
     assert_eq!(masks[0].mask, [0x18, 0x78]);
 }
@@ -109,14 +85,8 @@ fn whole_records() {
 /// FIPS-197, C.1, as a mask (RFC 9147, 4.2.3).
 #[test]
 fn mask_of_fips_197() {
-    let keys = [ReferenceRecords::mask_key(&MaskSecret(
-        std::array::from_fn(|at| at as u8),
-    ))];
-    let mut jobs = [MaskJob {
-        key: 0,
-        sample: array("00112233445566778899aabbccddeeff"),
-        mask: [0; 2],
-    }];
+    let keys = [ReferenceRecords::mask_key(&MaskSecret(std::array::from_fn(|at| at as u8)))];
+    let mut jobs = [MaskJob { key: 0, sample: array("00112233445566778899aabbccddeeff"), mask: [0; 2] }];
     ReferenceRecords::masks(&keys, &mut jobs);
     assert_eq!(jobs[0].mask, [0x69, 0xc4]);
 }
@@ -125,12 +95,7 @@ fn mask_of_fips_197() {
 fn keystream<const S: usize>(counter: u64) -> (Vec<u8>, [u8; CHECK]) {
     let keys = [CtrLayers::key(&LayerSecret([0; 16]))];
     let mut pool = cells::<S>(1);
-    let mut jobs = [LayerJob {
-        key: 0,
-        cell: 0,
-        counter,
-        check: [0; CHECK],
-    }];
+    let mut jobs = [LayerJob { key: 0, cell: 0, counter, check: [0; CHECK] }];
     CtrLayers::peel(&keys, &mut pool, &mut jobs);
     (pool[0].body().to_vec(), jobs[0].check)
 }
@@ -155,33 +120,16 @@ fn keystream_blocks() {
 #[should_panic]
 fn a_key_out_of_range_is_a_bug() {
     let keys = [CtrLayers::key(&LayerSecret([0; 16]))];
-    let mut jobs = [LayerJob {
-        key: 1,
-        cell: 0,
-        counter: 0,
-        check: [0; CHECK],
-    }];
+    let mut jobs = [LayerJob { key: 1, cell: 0, counter: 0, check: [0; CHECK] }];
     CtrLayers::add(&keys, &mut cells::<256>(1), &mut jobs);
 }
 
 #[test]
 #[should_panic(expected = "a frame holds one record")]
 fn a_frame_of_another_size_is_a_bug() {
-    let keys = [ReferenceRecords::key(&RecordSecret {
-        key: [0; 16],
-        iv: [0; 12],
-    })];
+    let keys = [ReferenceRecords::key(&RecordSecret { key: [0; 16], iv: [0; 12] })];
     let mut frame = [0; 258];
-    ReferenceRecords::seal(
-        &keys,
-        &cells::<256>(1),
-        &mut [SealJob {
-            key: 0,
-            cell: 0,
-            number: 0,
-            frame: &mut frame,
-        }],
-    );
+    ReferenceRecords::seal(&keys, &cells::<256>(1), &mut [SealJob { key: 0, cell: 0, number: 0, frame: &mut frame }]);
 }
 
 /// Keys fill whole lines, so that no two share one, and fit what one prefetch asks for.

@@ -1,4 +1,4 @@
-//! The processes of the demo: found beside this one, started, waited for, and ended whatever happens.
+//! Programs of this build as processes: found beside this one, started, waited for, and ended whatever happens.
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::VecDeque;
@@ -42,6 +42,25 @@ pub struct Process {
 }
 
 impl Process {
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            // It may have ended by itself.
+            let _ = kill_process(pid, signal);
+        }
+    }
+
+    /// Ends it at once, as a crash would, and waits until it is gone.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     /// Starts `program CONFIG`.
     ///
     /// # Errors
@@ -105,7 +124,7 @@ impl Process {
     pub fn check(&mut self) -> Result<(), String> {
         match self.child.try_wait() {
             Ok(None) => Ok(()),
-            Ok(Some(status)) => Err(self.fault(&format!("ended during the demo ({status})"))),
+            Ok(Some(status)) => Err(self.fault(&format!("ended by itself ({status})"))),
             Err(error) => Err(format!("{}: cannot be watched: {error}", self.name)),
         }
     }
@@ -128,9 +147,7 @@ impl Process {
     }
 
     fn ask_to_end(&self) {
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process(pid, Signal::TERM);
-        }
+        self.signal(Signal::TERM);
     }
 }
 
