@@ -4,7 +4,7 @@
 //! link's far end before, during and after a call (`docs/demo.md`).
 
 #[cfg(feature = "lab")]
-mod audio;
+pub mod audio;
 #[cfg(feature = "lab")]
 pub mod report;
 #[cfg(feature = "lab")]
