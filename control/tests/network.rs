@@ -65,16 +65,22 @@ fn stage(plan: &Plan, act: impl FnOnce(&mut Stage<'_>)) {
     stage.host.end();
 }
 
+/// One direction of a call: who speaks, and who listens.
+struct Way {
+    says: JoinHandle<Vec<Sent>>,
+    hears: JoinHandle<Vec<Arrival>>,
+}
+
 /// Voices of one call, both ways.
 struct Voices {
     stop: Arc<AtomicBool>,
-    ways: Vec<(JoinHandle<Vec<Sent>>, JoinHandle<Vec<Arrival>>)>,
+    ways: Vec<Way>,
 }
 
 impl Voices {
     /// Waits until all is said and heard: forth, back.
     fn heard(self) -> Vec<Heard> {
-        let said: Vec<_> = self.ways.into_iter().map(|(says, hears)| (says.join().expect("said"), hears)).collect();
+        let said: Vec<_> = self.ways.into_iter().map(|way| (way.says.join().expect("said"), way.hears)).collect();
         // The last words are still on their way: a round a mix, generously.
         let end = Instant::now() + Duration::from_millis(700);
         while Instant::now() < end {
@@ -135,7 +141,7 @@ impl Stage<'_> {
             let voice = speech::generate(7 * call as u64 + way as u64, seconds);
             let hears = self.ears.remove(to).expect("an ear").listen(&stop);
             let takes = self.host.takes[self.node(from)].expect("a client");
-            (play(&voice, takes, (way as u32, 1, 1), &stop).expect("plays"), hears)
+            Way { says: play(&voice, takes, (way as u32, 1, 1), &stop).expect("plays"), hears }
         });
         let ways = ways.collect();
         Voices { stop, ways }
