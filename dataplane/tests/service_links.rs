@@ -170,7 +170,8 @@ fn caller(word: u8) -> (Plane, Arc<AtomicU64>) {
 }
 
 fn end(plane: &Plane, end: u32, link: u32, id: u32, receive_first: u64) -> PutEnd {
-    let nothing = EndSecret { key: Secret::default(), iv: Secret::default() };
+    let secret = |key: u8| EndSecret { key: Secret([key; 16]), iv: Secret::default() };
+    let layer = drover_wire::control::EndLayer { backward: Secret([7; 16]), ..Default::default() };
     PutEnd {
         boot: plane.boot(),
         end,
@@ -178,9 +179,9 @@ fn end(plane: &Plane, end: u32, link: u32, id: u32, receive_first: u64) -> PutEn
         at: LinkEnd { link, id },
         send_first: 0,
         receive_first,
-        layers: drover_wire::control::Layers::from_slice(&[Default::default()]).expect("fits"),
-        seal: nothing.clone(),
-        open: nothing,
+        layers: drover_wire::control::Layers::from_slice(&[layer]).expect("fits"),
+        seal: secret(1),
+        open: secret(2),
     }
 }
 
@@ -217,6 +218,7 @@ fn a_call_goes_through_a_mix_between_two_ends() {
         assert_eq!(plane.refused(Request::PutEnd(other)).0, Refusal::Exists);
         let mut bare = put.clone();
         (bare.end, bare.at.id, bare.layers) = (6, 9, Default::default());
+        (bare.seal.key, bare.open.key) = (Secret([8; 16]), Secret([9; 16]));
         let (code, text) = plane.refused(Request::PutEnd(bare));
         assert!(code == Refusal::Malformed && text.contains("no layers"), "{text}");
     }

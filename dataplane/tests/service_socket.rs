@@ -143,7 +143,8 @@ fn removes_may_be_repeated_and_take_what_hangs_on_them() {
     let boot = plane.boot();
     for round in 0..20 {
         for (id, port) in [(1, 4001), (2, 4002)] {
-            let put = lone_link(&plane, id, port);
+            let mut put = lone_link(&plane, id, port);
+            (put.send.secret.0[31], put.receive.secret.0[31]) = (100 + round as u8, 200 + round as u8);
             plane.done(Request::PutLink(put));
         }
         let put = circuit(&plane, round, (1, 10), (2, 20), true);
@@ -158,6 +159,106 @@ fn removes_may_be_repeated_and_take_what_hangs_on_them() {
     }
     plane.until("an empty worker", |s| s["workers"][0]["links"] == 0 && s["workers"][0]["turns"].as_u64() > Some(0));
     assert!(plane.running.alive());
+}
+
+/// Its numbers or its window would begin anew.
+#[test]
+fn a_key_is_used_once_in_a_life() {
+    let mut plane = Plane::with("", 1, |_| Ends);
+    let class = plane.class(8);
+    plane.done(Request::PutClass(class));
+    let (boot, link, passing) = (plane.boot(), lone_link(&plane, 1, 4001), circuit(&plane, 1, (1, 1), (1, 2), true));
+    let secret = |key: u8| drover_wire::control::EndSecret { key: Secret([key; 16]), iv: Secret::default() };
+    let layer = drover_wire::control::EndLayer { backward: Secret([7; 16]), ..Default::default() };
+    let end = PutEnd {
+        boot,
+        end: 1,
+        generation: 1,
+        at: LinkEnd { link: 1, id: 9 },
+        send_first: 0,
+        receive_first: 0,
+        layers: drover_wire::control::Layers::from_slice(&[layer]).expect("fits"),
+        seal: secret(1),
+        open: secret(2),
+    };
+    let puts = [Request::PutLink(link.clone()), Request::PutCircuit(passing.clone()), Request::PutEnd(end.clone())];
+    puts.iter().for_each(|put| plane.done(put.clone()));
+    let refused = |plane: &mut Plane, put: Request| {
+        let (code, text) = plane.refused(put);
+        assert!(code == Refusal::Forbidden && text.contains("used once"), "{text}");
+    };
+    // Beside what is there: each secret alone is enough.
+    for direction in 0..2 {
+        let mut other = lone_link(&plane, 2, 4002);
+        match direction {
+            0 => other.send.secret = link.send.secret.clone(),
+            _ => other.receive.secret = link.receive.secret.clone(),
+        }
+        refused(&mut plane, Request::PutLink(other));
+        let mut newer = link.clone();
+        (newer.generation, newer.send.first, newer.receive.first) = (2, 1 << 40, 1 << 40);
+        match direction {
+            0 => newer.receive.secret = Secret([8; 32]),
+            _ => newer.send.secret = Secret([8; 32]),
+        }
+        refused(&mut plane, Request::PutLink(newer));
+    }
+    let mut other = circuit(&plane, 2, (1, 3), (1, 4), true);
+    other.backward.key = passing.forward.key.clone();
+    refused(&mut plane, Request::PutCircuit(other));
+    let mut other = circuit(&plane, 2, (1, 3), (1, 4), true);
+    other.backward.key = other.forward.key.clone();
+    refused(&mut plane, Request::PutCircuit(other));
+    let mut both = lone_link(&plane, 2, 4002);
+    both.receive.secret = both.send.secret.clone();
+    let (code, text) = plane.refused(Request::PutLink(both));
+    assert!(code == Refusal::Malformed && text.contains("both directions"), "{text}");
+    for same in 0..3 {
+        let fresh = drover_wire::control::EndLayer {
+            forward: Secret([10; 16]),
+            backward: Secret([11; 16]),
+            ..Default::default()
+        };
+        let layers = drover_wire::control::Layers::from_slice(&[fresh]).expect("fits");
+        let mut other = PutEnd { end: 2, seal: secret(3), open: secret(4), layers, ..end.clone() };
+        other.at.id = 10;
+        match same {
+            0 => other.seal = end.seal.clone(),
+            1 => other.open = end.open.clone(),
+            _ => other.layers = end.layers.clone(),
+        }
+        refused(&mut plane, Request::PutEnd(other));
+    }
+    // After it is gone. A refusal installs nothing, so other keys may come.
+    plane.done(Request::RemoveEnd { boot, end: 1 });
+    plane.done(Request::RemoveCircuit { boot, circuit: 1 });
+    puts[1..].iter().for_each(|put| refused(&mut plane, put.clone()));
+    plane.done(Request::RemoveLink { boot, link: 1 });
+    refused(&mut plane, puts[0].clone());
+    plane.done(Request::PutLink(lone_link(&plane, 2, 4002)));
+    assert!(plane.running.alive());
+}
+
+/// A client's side that says nothing.
+struct Ends;
+
+impl drover_dataplane::terminal::Terminal for Ends {
+    type End = ();
+    const SERVES: bool = true;
+    fn expand(_: &PutEnd, _: usize) -> Result<Box<()>, String> {
+        Ok(Box::new(()))
+    }
+    fn add(&mut self, _: u32, _: Box<()>) {}
+    fn remove(&mut self, _: u32) -> Option<Box<()>> {
+        None
+    }
+    fn fill(&mut self, _: u32, _: u64, body: &mut [u8]) -> u64 {
+        body.fill(0);
+        0
+    }
+    fn deliver(&mut self, _: u32, _: u64, _: u64, _: &mut [u8]) -> Result<(), drover_dataplane::drops::DropReason> {
+        Ok(())
+    }
 }
 
 #[test]
@@ -268,8 +369,7 @@ fn links_come_in_pages_ordered_by_id() {
     plane.done(Request::PutClass(class));
     let ids: Vec<u32> = (0..450).map(|at| (at * 7919) % 1_000_003).collect();
     for (at, id) in ids.iter().enumerate() {
-        let mut put = lone_link(&plane, *id, 5000 + at as u16);
-        put.send.secret = Secret([1; 32]);
+        let put = lone_link(&plane, *id, 5000 + at as u16);
         plane.done(Request::PutLink(put));
     }
     let (mut found, mut from) = (Vec::new(), Some(0));
@@ -460,8 +560,10 @@ fn an_owner_belongs_to_its_generation() {
     plane.done(Request::PutLink(put.clone()));
     put.owner = Owner::new(&[8; 64]).expect("fits");
     assert_eq!(plane.refused(Request::PutLink(put.clone())).0, Refusal::Exists);
-    // A newer generation brings its own.
+    // A newer generation brings its own, and its own keys.
     put.generation = 2;
+    assert_eq!(plane.refused(Request::PutLink(put.clone())).0, Refusal::Forbidden);
+    (put.send.secret, put.receive.secret) = (Secret([2; 32]), Secret([3; 32]));
     plane.done(Request::PutLink(put.clone()));
     plane.done(Request::PutLink(put));
 }

@@ -9,6 +9,7 @@ use crate::keys::{GenerationSecrets, Ratchets, expand};
 use crate::limits::CLASSES_MAX;
 use crate::owners::Owners;
 use crate::service::feed::Feed;
+use crate::service::installed::{Installation, Installed, Use};
 use crate::service::shadow::{
     CircuitSpec, ClassPlan, EndSpec, GenerationIds, LegSpec, LinkPlan, LinkSpec, Place, Plan, Refused, Removal, Shadow,
     Table, Way, refuse,
@@ -48,6 +49,7 @@ pub struct Service<C: Suite, T: Terminal> {
     events: Vec<Receiver<Event<C, T::End>>>,
     /// By link id: a link's generations, oldest first.
     ratchets: HashMap<u32, Vec<Ratchets>>,
+    installed: Installed,
     horizon_ns: u64,
     rng: StdRng,
 }
@@ -64,7 +66,8 @@ impl<C: Suite, T: Terminal> Service<C, T> {
     pub fn new(status: Status, shadow: Shadow, workers: Vec<WorkerEnds<C, T>>, horizon_ns: u64) -> Self {
         let (feeds, events) = workers.into_iter().map(|w| (Feed::new(w.commands), w.events)).unzip();
         let ratchets = HashMap::new();
-        Service { status, shadow, feeds, events, ratchets, horizon_ns, rng: StdRng::from_os_rng() }
+        let (installed, rng) = (Installed::default(), StdRng::from_os_rng());
+        Service { status, shadow, feeds, events, ratchets, installed, horizon_ns, rng }
     }
 
     /// True when no worker can have anything to say.
@@ -263,8 +266,14 @@ impl<C: Suite, T: Terminal> Service<C, T> {
             first: [put.send.first, put.receive.first],
         };
         let now = crate::run::now();
+        if ids.keys[0] == ids.keys[1] {
+            refuse!(Malformed, "link {}: send, receive: one secret for both directions", put.link);
+        }
         let Plan::Do(plan) = self.shadow.check_link(put.link, &spec, &put.owner, &ids, now)? else { return Ok(()) };
         self.check_backlog()?;
+        let keys = [(Use::Send, ids.keys[0]), (Use::Receive, ids.keys[1])];
+        self.installed.check(&format!("link {}", put.link), &keys)?;
+        self.installed.add(&keys);
         let (keys, ratchets) = expand::<C::Records>(GenerationSecrets {
             generation: put.generation,
             ratchet_bits: put.ratchet_bits,
@@ -326,6 +335,9 @@ impl<C: Suite, T: Terminal> Service<C, T> {
         };
         let Plan::Do(()) = self.shadow.check_circuit(put.circuit, &spec, crate::run::now())? else { return Ok(()) };
         self.check_backlog()?;
+        let layers = spec.legs.map(|leg| (Use::Layer, leg.key));
+        self.installed.check(&format!("circuit {}", put.circuit), &layers)?;
+        self.installed.add(&layers);
         let Some([forward, backward]) = self.shadow.commit_circuit(put.circuit, spec) else { return Ok(()) };
         self.add_ways([
             (forward, LayerStep::Peel, &put.forward, &keys[0], put.near, far),
@@ -378,10 +390,13 @@ impl<C: Suite, T: Terminal> Service<C, T> {
         let spec = EndSpec { generation: put.generation, at: put.at, id: fingerprint(&put) };
         let Plan::Do(()) = self.shadow.check_end(put.end, &spec, crate::run::now())? else { return Ok(()) };
         self.check_backlog()?;
+        let installations = installations(&put);
+        self.installed.check(&format!("end {}", put.end), &installations)?;
         let keys = match T::expand(&put, cell::body_len(self.status.cell.bytes())) {
             Ok(keys) => keys,
             Err(text) => refuse!(Malformed, "end {}: {text}", put.end),
         };
+        self.installed.add(&installations);
         let Some(places) = self.shadow.commit_end(put.end, spec) else { return Ok(()) };
         let (end, way) = (places.end.index, places.way);
         self.push(places.end.worker, Command::AddEnd { end, keys: Some(keys) });
@@ -406,6 +421,14 @@ impl<C: Suite, T: Terminal> Service<C, T> {
 
 fn leg_spec(leg: &Leg, key: &LayerSecret) -> LegSpec {
     LegSpec { key: key.key_id(), first: leg.first, offset: leg.offset, admitted: leg.admitted }
+}
+
+/// The keys in a put of an end, and what they do.
+fn installations(put: &PutEnd) -> Vec<Installation> {
+    let id = |key: &Secret<16>| LayerSecret(key.0).key_id();
+    let layers = put.layers.iter().flat_map(|layer| [&layer.forward, &layer.backward]);
+    let layers = layers.map(|key| (Use::EndLayer, id(key)));
+    layers.chain([(Use::EndSeal, id(&put.seal.key)), (Use::EndOpen, id(&put.open.key))]).collect()
 }
 
 /// A fingerprint of everything in a put of an end, keys and all.

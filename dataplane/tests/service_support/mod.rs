@@ -186,6 +186,13 @@ pub fn link(here: &Plane, there: &Plane, link: u32, generation: u32, ratchet_bit
     }
 }
 
+/// A secret of a link to nobody.
+fn lone_secret(link: u32, direction: u8) -> Secret<32> {
+    let mut bytes = [direction; 32];
+    bytes[..4].copy_from_slice(&link.to_be_bytes());
+    Secret(bytes)
+}
+
 /// A link to nobody: an address of loopback where nothing listens.
 pub fn lone_link(here: &Plane, link: u32, port: u16) -> PutLink {
     PutLink {
@@ -197,14 +204,19 @@ pub fn lone_link(here: &Plane, link: u32, port: u16) -> PutLink {
         class: 1,
         peer: Peer::Drover,
         ratchet_bits: 24,
-        send: Direction { secret: Secret([link as u8; 32]), first: 0 },
-        receive: Direction { secret: Secret([!(link as u8); 32]), first: 0 },
+        send: Direction { secret: lone_secret(link, 1), first: 0 },
+        receive: Direction { secret: lone_secret(link, 2), first: 0 },
         owner: Owner::default(),
     }
 }
 
 pub fn circuit(here: &Plane, circuit: u32, near: (u32, u32), far: (u32, u32), admitted: bool) -> PutCircuit {
-    let leg = |key| Leg { key: Secret([key; 16]), first: 0, offset: 7, admitted };
+    let key = |direction: u8| {
+        let mut bytes = [direction; 16];
+        bytes[..4].copy_from_slice(&circuit.to_be_bytes());
+        Secret(bytes)
+    };
+    let leg = |direction| Leg { key: key(direction), first: 0, offset: 7, admitted };
     PutCircuit {
         boot: here.boot(),
         circuit,
