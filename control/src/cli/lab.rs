@@ -12,6 +12,8 @@ pub enum LabCommand {
     Program(ProgramArgs),
     /// Plays the idle links of a network file
     Crowd(CrowdArgs),
+    /// Plays calls for minutes while keys change and strangers come by; memory must stay flat
+    Soak(SoakArgs),
 }
 
 /// Makes a lab network file: a chain of mixes m1=m2=m3=..., callers and callees at it, and idle links.
@@ -79,6 +81,33 @@ pub struct CrowdArgs {
     pub json: bool,
 }
 
+/// Runs four mixes, calls and idle links on this machine, and looks for what grows.
+///
+/// Voices play both ways of every call. Calls go down and come up under new keys, links get new keys, hostile datagrams
+/// reach every mix and status clients come and go. After a warm-up the memory of every process must stay flat, its
+/// descriptors and threads the same, links at their rates, voices intact. The exit status is not 0 otherwise.
+#[derive(Debug, Args)]
+pub struct SoakArgs {
+    /// Length in minutes, the warm-up included (a fifth, a minute at most)
+    #[arg(long, default_value_t = 10.0)]
+    pub minutes: f64,
+    /// Calls, each with two clients of its own
+    #[arg(long, default_value_t = 2)]
+    pub calls: usize,
+    /// Idle links, dealt out over the mixes, 10 cells a second each
+    #[arg(long, default_value_t = 200)]
+    pub idle: u32,
+    /// Cell size in bytes: 256, 512 or 1024
+    #[arg(long, default_value_t = 256)]
+    pub cell: u16,
+    /// Growth of a process after the warm-up that counts as none, KiB
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    pub allow_growth_kib: u64,
+    /// Print the report as JSON and no progress
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Without the feature there is nothing to run.
 #[cfg(not(feature = "lab"))]
 pub fn run(command: &LabCommand) -> Result<(), String> {
@@ -86,6 +115,7 @@ pub fn run(command: &LabCommand) -> Result<(), String> {
         LabCommand::Keys(_) => "keys",
         LabCommand::Program(_) => "program",
         LabCommand::Crowd(_) => "crowd",
+        LabCommand::Soak(_) => "soak",
     };
     Err(format!("lab {name}: {}", super::NO_LAB))
 }
@@ -95,10 +125,10 @@ pub use with_lab::run;
 
 #[cfg(feature = "lab")]
 mod with_lab {
-    use super::{CrowdArgs, KeysArgs, LabCommand, ProgramArgs};
+    use super::{CrowdArgs, KeysArgs, LabCommand, ProgramArgs, SoakArgs};
     use crate::cli::print;
     use crate::lab::program::Programmer;
-    use crate::lab::{crowd, make, network};
+    use crate::lab::{crowd, make, network, soak};
     use crate::report::text::{Align, Table, count, number};
     use std::sync::Arc;
     use std::sync::atomic::AtomicBool;
@@ -110,7 +140,23 @@ mod with_lab {
             LabCommand::Keys(args) => keys(args),
             LabCommand::Program(args) => program(args),
             LabCommand::Crowd(args) => play(args),
+            LabCommand::Soak(args) => run_soak(args),
         }
+    }
+
+    fn run_soak(args: &SoakArgs) -> Result<(), String> {
+        let SoakArgs { minutes, calls, idle, cell, allow_growth_kib, json } = *args;
+        let stop = Arc::new(AtomicBool::new(false));
+        crate::demo::stop_on_signals(&stop)?;
+        let plan = soak::SoakPlan { minutes, calls, idle, cell, allow_growth_kib, silent: json };
+        let report = soak::run(&plan, &stop)?;
+        let text = if json {
+            format!("{}\n", serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?)
+        } else {
+            format!("\n{}", report.text())
+        };
+        print(&text)?;
+        report.failure().map_or(Ok(()), Err)
     }
 
     fn keys(args: &KeysArgs) -> Result<(), String> {

@@ -85,6 +85,17 @@ impl Listener {
         Ok(Listener { socket, address })
     }
 
+    /// The same port once more, for another [`Listener::listen`] after the first has ended: two at a time would take
+    /// packets from each other.
+    ///
+    /// # Errors
+    ///
+    /// No descriptor is left.
+    pub fn again(&self) -> Result<Listener, String> {
+        let socket = self.socket.try_clone().map_err(|error| format!("RTP socket at {}: {error}", self.address))?;
+        Ok(Listener { socket, address: self.address })
+    }
+
     /// Takes down all that comes until `stop`.
     pub fn listen(self, stop: &Arc<AtomicBool>) -> JoinHandle<Vec<Arrival>> {
         let stop = Arc::clone(stop);

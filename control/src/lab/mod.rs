@@ -11,3 +11,4 @@ pub mod network;
 pub mod process;
 pub mod program;
 pub mod secret;
+pub mod soak;
