@@ -3,6 +3,8 @@
 //! Exit codes: 0 after SIGTERM or SIGINT, 1 when it could not start or a thread failed, 2 for a wrong command line or
 //! configuration.
 
+#![forbid(unsafe_code)]
+
 use clap::Parser;
 use drover_dataplane::config::Config;
 use drover_dataplane::process::{Running, launch};

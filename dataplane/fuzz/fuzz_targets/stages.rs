@@ -1,3 +1,6 @@
 //! A worker's stages, with conservation as the oracle.
 #![no_main]
-libfuzzer_sys::fuzz_target!(|script: &[u8]| _ = drover_dataplane::fuzz::fuzz_stages(script));
+
+libfuzzer_sys::fuzz_target!(|script: &[u8]| {
+    drover_dataplane::fuzz::fuzz_stages(script);
+});
