@@ -30,7 +30,7 @@ pub const SECONDS_RANGE: std::ops::RangeInclusive<f64> = 1.0..=3_600.0;
 /// and links.svg in the output folder. The exit status is not 0 when the voice did not arrive.
 #[derive(Clone, Debug, Args)]
 pub struct DemoArgs {
-    /// Length of the call's audio in seconds [default: 20, or the WAV file's length]
+    /// Length of the call in seconds; a shorter WAV file is followed by silence [default: 20, or the WAV file's length]
     #[arg(long)]
     pub seconds: Option<f64>,
     /// Cell size in bytes: 256, 512 or 1024

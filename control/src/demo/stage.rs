@@ -25,7 +25,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// Time between two readings of the links.
 const EVERY: f64 = 0.5;
 /// Length of the windows before and after the call, s.
-const CALM: f64 = 3.5;
+const CALM: f64 = 5.0;
 /// Left out where the call goes up and down, s: one reading and the circuits' first rounds.
 const EDGE: f64 = 1.0;
 /// What a voice may still need to get through when its last packet was sent, s.
@@ -161,6 +161,10 @@ fn voice(args: &DemoArgs, seed: u64) -> Result<(Vec<i16>, f64), String> {
     let mut voice = wav::load(path).map_err(|error| format!("--wav {}: {error}", path.display()))?;
     let most = args.seconds.unwrap_or(*SECONDS_RANGE.end());
     voice.truncate((most * f64::from(SAMPLE_RATE)) as usize);
+    if let Some(seconds) = args.seconds {
+        // A call goes on in silence: so do its cells.
+        voice.resize((seconds * f64::from(SAMPLE_RATE)) as usize, 0);
+    }
     let seconds = voice.len() as f64 / f64::from(SAMPLE_RATE);
     if seconds < *SECONDS_RANGE.start() {
         return Err(format!("--wav {}: {seconds} s long; a second at least is played", path.display()));
@@ -346,5 +350,7 @@ mod tests {
         let read = |seconds| voice(&DemoArgs { wav: Some(path.clone()), seconds, ..args() }, 3).expect("read");
         assert_eq!(read(None), made);
         assert_eq!(read(Some(1.0)).1, 1.0);
+        let longer = read(Some(2.0));
+        assert!(longer.1 == 2.0 && longer.0.starts_with(&made.0) && longer.0[12_000..].iter().all(|s| *s == 0));
     }
 }
