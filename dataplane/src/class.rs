@@ -108,6 +108,19 @@ impl Class {
         self.n
     }
 
+    /// The slot number that `now` falls into, across a change of rate that has not been met yet. Of two instants, the
+    /// difference is how many slots a link owes between them, whatever the rates were.
+    pub fn slot_at(&self, now: u64) -> u64 {
+        let change = self.change.filter(|(at, _)| *at < now);
+        let old = change.map_or(now, |(at, _)| at);
+        let n = match old.checked_sub(self.start) {
+            Some(since) => self.n + since / self.rate.period_ns(),
+            // Slots are given out ahead of their instants.
+            None => self.n.saturating_sub((self.start - old).div_ceil(self.rate.period_ns())),
+        };
+        change.map_or(n, |(at, rate)| n + 1 + (now - at) / rate.period_ns())
+    }
+
     /// Whole sweeps passed over so far: each link has lost a slot in each.
     pub fn sweeps_missed(&self) -> u64 {
         self.sweeps_missed
@@ -319,6 +332,28 @@ mod tests {
         for link in 0..2 {
             let numbers: Vec<_> = out.iter().filter(|s| s.link == link).map(|s| s.n).collect();
             assert!(numbers.windows(2).all(|w| w[1] > w[0] && w[1] - w[0] <= 2), "a number is used once");
+        }
+    }
+
+    #[test]
+    fn time_is_told_in_slots_across_changes_of_rate() {
+        let rates =
+            [(2u32, 3u64), (8, 40), (1, 500), (50, 7)].map(|(slots, rounds)| (Rate { round_ns: ROUND, slots }, rounds));
+        let mut c = class(2, &[1 << 30]);
+        let (mut now, mut owed) = (1_000, 0);
+        let begin = c.slot_at(now);
+        for (rate, rounds) in rates {
+            c.change_at(now, rate);
+            now += rounds * ROUND;
+            owed += rounds * u64::from(rate.slots);
+            // Also before the class has met the change.
+            for met in [false, true] {
+                if met {
+                    run(&mut c, now, now + 1_000_000);
+                }
+                let told = c.slot_at(now) - begin;
+                assert!(told.abs_diff(owed) <= 8, "{told} of {owed}, {rate:?}, {met}");
+            }
         }
     }
 

@@ -23,12 +23,16 @@ pub const CELL_WINDOW: u64 = 128;
 pub const COUNTER_JUMP: u64 = 64;
 /// Second openings (other generation, one wrap away) that one turn may try: a forged record must not buy work.
 pub const TRIALS_PER_TURN: u32 = 16;
+/// Wraps that one record may try under keys that nothing has come under yet, of 256 in turn.
+pub const HUNTED_PER_RECORD: u32 = 2;
 /// Bursts taken from the port in one turn.
 pub const BURSTS_PER_TURN: usize = 16;
 /// Cells taken from each hand-off ring in one turn.
 pub const HANDED_PER_TURN: usize = 256;
 /// Commands taken from the service thread in one turn.
 pub const COMMANDS_PER_TURN: usize = 4;
+/// Links whose best-effort cells are permuted in one turn.
+pub const MIXED_PER_TURN: usize = 64;
 /// Links whose silence is looked at in one turn.
 pub const WATCHED_PER_TURN: usize = 4;
 /// Rounds that a peer's record may be late before it is counted as lost.

@@ -7,6 +7,8 @@ use drover_wire::control::Peer;
 
 /// No ratchet step is in this place.
 pub const NO_STEP: u64 = u64::MAX;
+/// Nothing has come under these keys.
+pub const UNHEARD: u64 = u64::MAX;
 /// End of a list of waiting cells.
 pub const NIL: u32 = u32::MAX;
 
@@ -54,22 +56,23 @@ pub struct ReadKeys {
     pub steps: Steps,
     /// Numbers seen.
     pub window: RecordWindow,
-    /// When the highest number came, monotonic ns; 0 before the first.
-    pub last_at: u64,
+    /// The class's slot number when the highest number came; [`UNHEARD`] before the first.
+    pub last_slot: u64,
+    /// Which wrap of the first number is tried next, while nothing has come.
+    pub hunted: u8,
     /// One more than the highest number that has been counted, as received or as lost.
     pub counted: u64,
 }
 
 impl ReadKeys {
-    /// The number to expect at `now` from a peer of `slots` slots in `round_ns` (W-NUM): a drover peer's numbers go on
-    /// one a slot through an outage.
-    pub fn expected(&self, peer: Peer, now: u64, round_ns: u64, slots: u32) -> u64 {
+    /// The number to expect in slot `slot` of the link's class (W-NUM): a drover peer's numbers go on one a slot
+    /// through an outage.
+    pub fn expected(&self, peer: Peer, slot: u64) -> u64 {
         let elapsed = match peer {
-            Peer::Drover if self.last_at != 0 => now.saturating_sub(self.last_at),
+            Peer::Drover if self.last_slot != UNHEARD => slot.saturating_sub(self.last_slot),
             _ => 0,
         };
-        let records = u128::from(elapsed) * u128::from(slots) / u128::from(round_ns);
-        drover_wire::record::expected(self.window.next(), records as u64)
+        drover_wire::record::expected(self.window.next(), elapsed)
     }
 }
 

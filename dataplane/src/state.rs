@@ -90,8 +90,10 @@ pub struct State<C: Suite, const S: usize> {
     pub egress: Vec<Egress>,
     /// Classes, by index.
     pub classes: Vec<Box<Class>>,
-    /// Links with cells that came in this mixing interval.
-    pub dirty: Vec<u32>,
+    /// Links with cells that came in this mixing interval, in the order in which the first came.
+    pub dirty: VecDeque<u32>,
+    /// How many of these, the first ones, wait for their permutation: their interval has ended.
+    pub to_mix: usize,
     /// When the mixing interval ends, and its length, ns.
     pub interval_end: u64,
     /// Length of the mixing interval, ns.
@@ -138,7 +140,8 @@ impl<C: Suite, const S: usize> State<C, S> {
             ingress: Vec::with_capacity(2 * sizes.circuits),
             egress: Vec::with_capacity(2 * sizes.circuits),
             classes: Vec::with_capacity(CLASSES_MAX),
-            dirty: Vec::with_capacity(sizes.links),
+            dirty: VecDeque::with_capacity(sizes.links),
+            to_mix: 0,
             interval_end: 0,
             interval,
             departures: VecDeque::with_capacity(sizes.transmit),

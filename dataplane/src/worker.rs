@@ -9,7 +9,7 @@ use crate::command::{Command, DirectionKeys, Event, Generation, NewEgress, NewIn
 use crate::drops::DropReason;
 use crate::handoff::Handoff;
 use crate::limits::{BURSTS_PER_TURN, COMMANDS_PER_TURN, WAITING_PER_CIRCUIT};
-use crate::link::{LinkRx, LinkTx, NO_STEP, ReadKeys, Steps, WriteKeys};
+use crate::link::{LinkRx, LinkTx, NO_STEP, ReadKeys, Steps, UNHEARD, WriteKeys};
 use crate::owners::Owners;
 use crate::state::{NO_CELLS, State, Want, idle_write_keys};
 use crate::terminal::Terminal;
@@ -187,7 +187,7 @@ impl<C: Suite, const S: usize> State<C, S> {
         let steps = self.steps(keys.keys, keys.first, bits)?;
         let mask = self.mask_keys.insert(keys.mask)?;
         let window = RecordWindow::starting_at(keys.first);
-        Some(ReadKeys { generation, mask, steps, window, last_at: 0, counted: keys.first })
+        Some(ReadKeys { generation, mask, steps, window, last_slot: UNHEARD, hunted: 0, counted: keys.first })
     }
 
     fn write_keys(&mut self, generation: u32, keys: DirectionKeys<C::Records>, bits: u8) -> Option<WriteKeys> {
@@ -272,7 +272,7 @@ impl<C: Suite, const S: usize> State<C, S> {
         self.classes[usize::from(class)].leave(link);
         // Whoever has this index next must not be given steps of these keys.
         self.wants.retain(|want| want.link != link);
-        self.dirty.retain(|dirty| *dirty != link);
+        self.forget_dirty(link);
         self.endpoints.remove(&self.tx[at].remote);
         for set in 0..2 {
             if let Some(keys) = self.rx[at].keys[set].take() {

@@ -2,14 +2,17 @@
 
 mod bench_world;
 
-use bench_world::{MS, ORIGIN, PERIOD, ROUND, World, endpoint, secrets};
+use bench_world::{MS, ORIGIN, PERIOD, ROUND, SLOTS, START, World, endpoint, secrets};
 use drover_crypto::reference::Reference;
 use drover_crypto::testing::TestSuite;
 use drover_crypto::{LayerJob, Layers, Suite};
+use drover_dataplane::class::Rate;
 use drover_dataplane::drops::DropReason;
 use drover_dataplane::keys::GenerationSecrets;
 use drover_dataplane::limits::{COUNTER_JUMP, WAITING_PER_CIRCUIT};
-use drover_dataplane::rig::Far;
+use drover_dataplane::rig::{Far, LinkSpec, Rig};
+use drover_dataplane::terminal::NoTerminal;
+use drover_dataplane::worker::Pace;
 use drover_wire::cell::{Command, Header, body_len};
 use drover_wire::control::Peer;
 use drover_wire::record::record_len;
@@ -170,6 +173,50 @@ fn best_effort_is_bounded_per_link() {
     assert_eq!(w.dropped(DropReason::LinkFull), 100 - BEST_EFFORT_PER_LINK as u64);
     w.run(20 * ROUND);
     assert_eq!(w.relayed().len(), BEST_EFFORT_PER_LINK);
+}
+
+#[test]
+fn mixing_is_bounded_a_turn_and_forgets_nobody() {
+    use drover_dataplane::limits::MIXED_PER_TURN;
+    const LINKS: u32 = MIXED_PER_TURN as u32 + 40;
+    let sizes = drover_dataplane::state::Sizes { links: 128, circuits: 128, pool: 1024, transmit: 4096 };
+    let mut rig = Rig::<Reference, NoTerminal, 256>::new(NoTerminal, sizes, Pace::SPIN, 20 * MS);
+    rig.turn(START);
+    let class = rig.class(Rate { round_ns: ROUND, slots: SLOTS }, SLOTS, ORIGIN);
+    for n in 0..LINKS {
+        let secret = |tag: u8| drover_crypto::schedule::TrafficSecret([tag; 32]);
+        let keys = GenerationSecrets { generation: 1, ratchet_bits: 24, send: (secret(1), 0), receive: (secret(2), 0) };
+        rig.link(LinkSpec { remote: endpoint(n as usize), class, peer: Peer::Drover, phase: n << 20, keys });
+        assert_eq!(rig.egress(n, false, None), n);
+    }
+    let interval_end = rig.worker.state.interval_end;
+    rig.turn(interval_end - MS);
+    for n in 0..LINKS {
+        let cell = rig.worker.state.pool.take().expect("a cell");
+        rig.worker.state.queue(cell, n, n + 1);
+    }
+    let state = &mut rig.worker.state;
+    let ready = |state: &drover_dataplane::state::State<Reference, 256>| {
+        state.tx.iter().map(|tx| tx.ready.len as usize).sum::<usize>()
+    };
+    state.mix();
+    assert_eq!(ready(state), 0, "the interval has not ended");
+    state.now = interval_end;
+    state.mix();
+    assert_eq!(ready(state), MIXED_PER_TURN);
+    // A cell that comes now is of the next interval, also when a link that waits for its permutation goes.
+    let cell = state.pool.take().expect("a cell");
+    state.queue(cell, 0, 1);
+    rig.command(drover_dataplane::command::Command::RemoveEgress { index: LINKS - 1 });
+    rig.command(drover_dataplane::command::Command::RemoveLink { link: LINKS - 1, spent: None });
+    let state = &mut rig.worker.state;
+    state.mix();
+    state.mix();
+    assert_eq!(ready(state), LINKS as usize - 1);
+    assert_eq!(state.tx[0].arriving.len, 1);
+    state.now = interval_end + state.interval;
+    state.mix();
+    assert_eq!(ready(state), LINKS as usize);
 }
 
 #[test]
@@ -369,6 +416,49 @@ fn a_link_heals_after_any_outage() {
 }
 
 #[test]
+fn a_link_heals_after_an_outage_with_a_change_of_rate() {
+    let mut w = Plain::new(1, 24);
+    for _ in 0..10 {
+        w.send_chaff(0);
+        w.run(PERIOD);
+    }
+    // 20,000 rounds of 4 slots, then 10 of 16: sixteen slots for all of the time would be 240,000 more.
+    w.step = 20 * MS;
+    w.run(20_000 * ROUND);
+    let rate = Rate { round_ns: ROUND, slots: 16 };
+    w.rig.command(drover_dataplane::command::Command::ChangeClass { index: 0, at: w.now, rate });
+    w.run(10 * ROUND);
+    w.numbers[0] += 20_000 * 4 + 10 * 16;
+    for _ in 0..10 {
+        w.send_chaff(0);
+        w.run(ROUND);
+    }
+    assert_eq!(w.rig.worker.state.counters.dropped_in_all(), 0);
+}
+
+#[test]
+fn a_peer_that_began_long_ago_is_found() {
+    for (ahead, first) in [(70_000, 10), (1_000_000, 10), (16_000_000, 10), (40_000, 1_000)] {
+        let mut w = Plain::new(1, 24);
+        let read = w.rig.worker.state.rx[0].keys[0].as_mut().expect("keys");
+        read.window = drover_dataplane::window::RecordWindow::starting_at(first);
+        read.counted = first;
+        w.numbers[0] = first + ahead;
+        for _ in 0..150 {
+            w.send_chaff(0);
+            w.run(PERIOD);
+        }
+        let lost = w.rig.worker.state.counters.dropped_in_all();
+        assert!(lost <= 128, "{lost} lost from a peer that is {ahead} ahead");
+        let trials = w.rig.worker.state.counters.trials;
+        w.send_chaff(0);
+        w.run(PERIOD);
+        assert_eq!(w.rig.worker.state.counters.dropped_in_all(), lost);
+        assert_eq!(w.rig.worker.state.counters.trials, trials, "once found, no more trials");
+    }
+}
+
+#[test]
 fn time_that_was_misjudged_by_a_wrap_is_found_by_trial() {
     let mut w = Plain::new(1, 24);
     w.send_chaff(0);
@@ -554,7 +644,6 @@ fn a_link_that_goes_frees_its_place() {
 
 #[test]
 fn a_rate_change_keeps_every_circuit() {
-    use drover_dataplane::class::Rate;
     let mut w = Plain::new(2, 24);
     for circuit in 1..=3 {
         w.circuit(0, 1, circuit, true, 0);

@@ -4,7 +4,7 @@
 //! slots that no circuit owns. Admitted circuits need no mixing: their slots are drawn at random (`owners.rs`).
 
 use crate::drops::DropReason;
-use crate::limits::BEST_EFFORT_PER_LINK;
+use crate::limits::{BEST_EFFORT_PER_LINK, MIXED_PER_TURN};
 use crate::link::List;
 use crate::state::State;
 use arrayvec::ArrayVec;
@@ -22,21 +22,32 @@ impl<C: Suite, const S: usize> State<C, S> {
         tx.arriving.push(&mut self.next, cell);
         if !tx.dirty {
             tx.dirty = true;
-            self.dirty.push(link);
+            self.dirty.push_back(link);
         }
     }
 
-    /// At the end of an interval, makes ready what arrived in it.
+    /// At the end of an interval, makes ready what arrived in it: a few links a turn, so that much best effort cannot
+    /// make a turn long. A link's interval ends when its turn has come.
     pub fn mix(&mut self) {
-        if self.now < self.interval_end {
-            return;
+        if self.now >= self.interval_end {
+            // The grid of intervals is fixed; a stall skips intervals, it does not shift them.
+            let behind = (self.now - self.interval_end) / self.interval + 1;
+            self.interval_end += behind * self.interval;
+            self.to_mix = self.dirty.len();
         }
-        // The grid of intervals is fixed; a stall skips intervals, it does not shift them.
-        let behind = (self.now - self.interval_end) / self.interval + 1;
-        self.interval_end += behind * self.interval;
-        while let Some(link) = self.dirty.pop() {
+        for _ in 0..MIXED_PER_TURN.min(self.to_mix) {
+            self.to_mix -= 1;
+            let Some(link) = self.dirty.pop_front() else { break };
             self.tx[link as usize].dirty = false;
             self.permute(link);
+        }
+    }
+
+    /// A link that goes is not mixed any more; no link behind it is mixed before its interval ends.
+    pub(crate) fn forget_dirty(&mut self, link: u32) {
+        if let Some(at) = self.dirty.iter().position(|dirty| *dirty == link) {
+            self.dirty.remove(at);
+            self.to_mix -= usize::from(at < self.to_mix);
         }
     }
 

@@ -5,7 +5,7 @@
 
 use crate::drops::DropReason;
 use crate::limits::{OLD_KEYS_NS, RECORD_WINDOW};
-use crate::link::ReadKeys;
+use crate::link::{ReadKeys, UNHEARD};
 use crate::state::{State, Want};
 use crate::table::Home;
 use crate::{command::Direction, limits};
@@ -134,8 +134,8 @@ impl<C: Suite, const S: usize> State<C, S> {
     /// The number to expect (`docs/wire.md`, W-NUM).
     fn expected(&self, link: u32, set: u8) -> u64 {
         let rx = &self.rx[link as usize];
-        let rate = self.classes[usize::from(rx.class)].rate();
-        self.keys(link, set).map_or(0, |k| k.expected(rx.peer, self.now, rate.round_ns, rate.slots))
+        let slot = self.classes[usize::from(rx.class)].slot_at(self.now);
+        self.keys(link, set).map_or(0, |k| k.expected(rx.peer, slot))
     }
 
     /// Checks the window and finds the key: what can be known before the tag.
@@ -177,9 +177,12 @@ impl<C: Suite, const S: usize> State<C, S> {
             C::Records::masks(self.mask_keys.items(), &mut mask);
             let low = p.record.number(mask[0].mask);
             let number = record::reconstruct(low, self.expected(p.link, other));
-            if self.try_open(p, other, number, low, cell)? {
+            if self.try_open(p, other, number, low, cell)? || self.hunt(p, other, number, cell)? {
                 return Ok(());
             }
+        }
+        if self.hunt(p, p.set, p.number, cell)? {
+            return Ok(());
         }
         if first == DropReason::RecordTag && self.silent_for_long(p.link, p.set) {
             for number in record::neighbours(p.number).into_iter().flatten() {
@@ -189,6 +192,24 @@ impl<C: Suite, const S: usize> State<C, S> {
             }
         }
         Err(first)
+    }
+
+    /// Where nothing has come under a set of keys, the peer may have sent under them for any time: a few wraps of the
+    /// number that was tried, others for each record (`docs/wire.md`, W-NUM-4).
+    fn hunt(&mut self, p: &Parsed<'_>, set: u8, tried: u64, cell: u32) -> Verdict<bool> {
+        for _ in 0..limits::HUNTED_PER_RECORD {
+            let keys = self.rx[p.link as usize].keys[usize::from(set)].as_mut();
+            let Some(keys) = keys.filter(|keys| keys.last_slot == UNHEARD) else { return Ok(false) };
+            let (first, wraps) = (keys.window.next(), u64::from(keys.hunted));
+            keys.hunted = keys.hunted.wrapping_add(1);
+            let low = tried as u16;
+            // First numbers are below 2^63.
+            let number = first + u64::from(low.wrapping_sub(first as u16)) + wraps * record::WRAP;
+            if number != tried && self.try_open(p, set, number, low, cell)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// A wrap can only have been miscounted when a quarter of one may have gone by unseen.
@@ -214,6 +235,7 @@ impl<C: Suite, const S: usize> State<C, S> {
     fn commit(&mut self, link: u32, set: u8, number: u64) -> Verdict<()> {
         let now = self.now;
         let rx = &mut self.rx[link as usize];
+        let slot = self.classes[usize::from(rx.class)].slot_at(now);
         let Some(keys) = &mut rx.keys[usize::from(set)] else { return Err(DropReason::UnknownLink) };
         let highest = number >= keys.window.next();
         // Also the second of two equal records in one burst stops here.
@@ -225,7 +247,7 @@ impl<C: Suite, const S: usize> State<C, S> {
             self.tx[link as usize].lab.received += 1;
         }
         if highest {
-            keys.last_at = now;
+            keys.last_slot = slot;
         }
         let lost = &mut self.counters.class_lost[usize::from(rx.class)];
         match number.checked_sub(keys.counted) {

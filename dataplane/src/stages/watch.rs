@@ -4,6 +4,7 @@
 //! would have followed time, so what it owes is known. A few links a turn: nothing here depends on how many there are.
 
 use crate::limits::{LOST_AFTER_ROUNDS, WATCHED_PER_TURN};
+use crate::link::UNHEARD;
 use crate::state::State;
 use drover_crypto::Suite;
 use drover_wire::control::Peer;
@@ -14,14 +15,14 @@ impl<C: Suite, const S: usize> State<C, S> {
         for _ in 0..WATCHED_PER_TURN.min(self.rx.len()) {
             self.watched = if self.watched + 1 < self.rx.len() { self.watched + 1 } else { 0 };
             let rx = &mut self.rx[self.watched];
-            let rate = self.classes[usize::from(rx.class)].rate();
+            let class = &self.classes[usize::from(rx.class)];
             let (peer, active) = (rx.peer, usize::from(rx.active));
-            let Some(keys) = rx.keys[active].as_mut().filter(|keys| keys.last_at != 0) else { continue };
+            let Some(keys) = rx.keys[active].as_mut().filter(|keys| keys.last_slot != UNHEARD) else { continue };
             if peer == Peer::Foreign {
                 continue;
             }
-            let patience = LOST_AFTER_ROUNDS * u64::from(rate.slots);
-            let owed = keys.expected(peer, self.now, rate.round_ns, rate.slots).saturating_sub(patience);
+            let patience = LOST_AFTER_ROUNDS * u64::from(class.rate().slots);
+            let owed = keys.expected(peer, class.slot_at(self.now)).saturating_sub(patience);
             if let Some(gap) = owed.checked_sub(keys.counted).filter(|gap| *gap > 0) {
                 self.counters.class_lost[usize::from(rx.class)] += gap;
                 keys.counted = owed;
