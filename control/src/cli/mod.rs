@@ -86,6 +86,7 @@ mod tests {
             "drover lab keys --mixes 4 --calls 1 --idle 5 --out net.toml",
             "drover lab program net.toml --generation 2 --switch",
             "drover lab crowd net.toml --seconds 3",
+            "drover lab soak --minutes 0.3 --calls 1 --idle 20 --cell 512 --json --allow-growth-kib 64",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }

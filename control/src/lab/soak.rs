@@ -80,13 +80,12 @@ pub fn run(plan: &SoakPlan, stop: &Arc<AtomicBool>) -> Result<Report, String> {
     if !CALLS.contains(&plan.calls) {
         return Err(format!("--calls {}: {} to {}", plan.calls, CALLS.start(), CALLS.end()));
     }
-    let mut soak = Soak::start(plan, stop)?;
-    let result = soak.whole();
-    soak.progress.note("ending the processes");
+    let begin = Instant::now();
+    let result = Soak::start(plan, stop).and_then(|mut soak| soak.whole());
     match result {
         // Ctrl-C on a terminal reaches the children too: what fails then is no fault.
         _ if stop.load(Ordering::Relaxed) => {
-            let seconds = soak.begin.elapsed().as_secs();
+            let seconds = begin.elapsed().as_secs();
             Err(format!("stopped by a signal after {seconds} s; the processes are ended and nothing was judged"))
         }
         result => result,

@@ -94,7 +94,8 @@ fn draw(rng: &mut StdRng, cell: usize, datagram: &mut [u8; DATAGRAM_MAX]) -> usi
     match rng.random_range(0..4) {
         0 => rng.random_range(0..=DATAGRAM_MAX),
         1 => {
-            datagram[0] = rng.random_range(0x20..0x40);
+            // As a link's own looks (W-REC-2): only that no link has this address stops it.
+            datagram[0] = rng.random_range(0x28..0x30);
             record
         }
         2 => {
