@@ -10,6 +10,10 @@ pub const PERIOD_NS_MIN: u64 = 1_000;
 /// Beyond two rounds of either rate: how long after the instant of a change a link may still be on the old rate.
 const SETTLE_NS: u64 = 1_000_000_000;
 
+/// How far ahead the instant of a change may be, ns: 31 days. Until it has come, a class has room for the fewest slots of
+/// both rates only, so that a wrong clock must not put it off for ever.
+pub const AHEAD_NS_MAX: u64 = 31 * 24 * 3600 * 1_000_000_000;
+
 /// A class.
 pub struct ClassEntry {
     /// Its id.
@@ -71,6 +75,13 @@ impl Shadow {
         if put.round_ns / u64::from(put.slots_max) < PERIOD_NS_MIN {
             let most = put.round_ns / PERIOD_NS_MIN;
             refuse!(Limit, "class {id}: slots_max {} in a round of {} ns: at most {most}", put.slots_max, put.round_ns);
+        }
+        if put.at_ns > now.saturating_add(AHEAD_NS_MAX) {
+            refuse!(
+                Malformed,
+                "class {id}: at_ns {} is more than 31 days ahead of {now}: take Welcome's clock",
+                put.at_ns
+            );
         }
         let Some(index) = self.classes.iter().position(|class| class.id == id) else {
             if self.classes.len() == CLASSES_MAX {

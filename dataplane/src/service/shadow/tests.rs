@@ -147,6 +147,10 @@ fn room_follows_a_change_only_when_it_is_sure() {
     assert_eq!(s.classes()[0].room_at(1_000_000_000), 3);
     assert_eq!(s.classes()[0].room_at(2_100_000_000), 8);
     assert_eq!(code(put_circuit(&mut s, 2, circuit((1, 3), (1, 4), true))), Some(Refusal::NoRoom));
+    // Not from another clock.
+    let mut never = class(1, 9);
+    never.at_ns = u64::MAX;
+    assert_eq!(code(put_class(&mut s, &never, 5)), Some(Refusal::Malformed));
     // Fewer: at once, and not below what is owned.
     assert_eq!(code(put_class(&mut s, &class(1, 2), 9_000_000_000)), Some(Refusal::NoRoom));
     put_class(&mut s, &class(1, 4), 9_000_000_000).expect("fewer");
