@@ -81,6 +81,7 @@ fn run(args: &DemoArgs, stop: &Arc<AtomicBool>) -> Result<Report, String> {
 
     let call_up = show.now();
     show.programmer.call_up(0).map_err(|error| error.to_string())?;
+    show.wait_for_call()?;
     let voices_stop = Arc::new(AtomicBool::new(false));
     let _silence = OnDrop(Arc::clone(&voices_stop));
     let hears = [stage.callee_hears, stage.caller_hears].map(|listener| listener.listen(&voices_stop));
@@ -257,6 +258,19 @@ impl Show<'_, '_> {
             self.progress.update(&format!("waiting for the first record over {silent}"));
             thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// Waits until both clients hear the other's cells: who speaks before has not been connected yet.
+    fn wait_for_call(&mut self) -> Result<(), String> {
+        let deadline = Instant::now() + DEADLINE;
+        let hears = |status: &Status| status.workers.iter().filter_map(|w| w.lab.as_ref()).any(|lab| lab.delivered > 0);
+        while self.statuses()?.iter().filter(|status| status.ends > 0).filter(|status| hears(status)).count() < 2 {
+            if Instant::now() > deadline {
+                return Err("the call's cells do not get through; `drover status` at each mix tells what it drops".into());
+            }
+            self.play_until(self.now() + 0.05, "the call goes up")?;
+        }
+        Ok(())
     }
 
     fn statuses(&mut self) -> Result<Vec<Status>, String> {
