@@ -44,8 +44,9 @@ impl<const S: usize> Handoff<S> {
 
     /// Takes a bounded number of cells from every other worker.
     pub fn take(&mut self, mut each: impl FnMut(u32, u32, &Cell<S>)) {
+        let share = HANDED_PER_TURN.div_ceil(self.from.len().max(1));
         for ring in &mut self.from {
-            for _ in 0..HANDED_PER_TURN {
+            for _ in 0..share {
                 if ring.pop_with(|h| each(h.index, h.tag, &h.cell)).is_none() {
                     break;
                 }

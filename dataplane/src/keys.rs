@@ -33,6 +33,12 @@ impl Ratchet {
         Some(R::key(&self.secret.record()))
     }
 
+    /// Forgets its secret: no key can be made any more.
+    pub fn forget(&mut self) {
+        self.secret = TrafficSecret([0; 32]);
+        self.step = u64::MAX;
+    }
+
     /// The mask key of the whole generation, and the keys of this step and of the next, where the ratchet is then.
     fn begin<R: Records>(&mut self, first: u64) -> DirectionKeys<R> {
         let mask = R::mask_key(&self.secret.mask());
@@ -96,5 +102,7 @@ mod tests {
         assert!(r.key_at::<ReferenceRecords>(2).is_none());
         assert!(r.key_at::<ReferenceRecords>(3 + STEPS_AHEAD_MAX + 1).is_none());
         assert!(r.secret.same(&TrafficSecret([7; 32]).advance(3)));
+        r.forget();
+        assert!(r.key_at::<ReferenceRecords>(4).is_none() && r.secret.same(&TrafficSecret([0; 32])));
     }
 }

@@ -23,11 +23,13 @@ pub const CELL_WINDOW: u64 = 128;
 pub const COUNTER_JUMP: u64 = 64;
 /// Second openings (other generation, one wrap away) that one turn may try: a forged record must not buy work.
 pub const TRIALS_PER_TURN: u32 = 16;
+/// How many of them one link may use: forged records for some links must not starve the others.
+pub const TRIALS_PER_LINK: u8 = 4;
 /// Wraps that one record may try under keys that nothing has come under yet, of 256 in turn.
 pub const HUNTED_PER_RECORD: u32 = 2;
-/// Bursts taken from the port in one turn.
+/// Bursts taken from the port in one turn of a tick of 1 ms; of a longer or shorter one, in proportion.
 pub const BURSTS_PER_TURN: usize = 16;
-/// Cells taken from each hand-off ring in one turn.
+/// Cells taken from all hand-off rings in one turn.
 pub const HANDED_PER_TURN: usize = 256;
 /// Commands taken from the service thread in one turn.
 pub const COMMANDS_PER_TURN: usize = 4;

@@ -87,6 +87,8 @@ pub struct LinkRx {
     pub class: u8,
     /// Whose number rules hold.
     pub peer: Peer,
+    /// The turn of the last second opening, and how many there were in it.
+    pub trials: (u64, u8),
     /// When the keys that are not tried first go; `u64::MAX` while they wait for their first record.
     pub retire_at: u64,
 }

@@ -19,22 +19,24 @@ impl<T> Slab<T> {
         &self.items
     }
 
-    /// Puts a value in; `None` when the slab is full. Never allocates.
-    pub fn insert(&mut self, value: T) -> Option<u32> {
-        if let Some(at) = self.free.pop() {
-            self.items[at as usize] = value;
-            return Some(at);
-        }
-        if self.items.len() == self.capacity {
-            return None;
-        }
-        self.items.push(value);
-        Some(self.items.len() as u32 - 1)
+    /// Puts a value in by exchange with a blank, so that no copy of a key stays where it came from. `None`, and nothing
+    /// is exchanged, when the slab is full. Never allocates.
+    pub fn insert(&mut self, value: &mut T) -> Option<u32> {
+        let at = match self.free.pop() {
+            Some(at) => at,
+            None if self.items.len() == self.capacity => return None,
+            None => {
+                self.items.push((self.blank)());
+                self.items.len() as u32 - 1
+            }
+        };
+        self.exchange(at, value);
+        Some(at)
     }
 
-    /// Replaces a value; the old one is dropped, which zeroizes a key.
-    pub fn replace(&mut self, at: u32, value: T) {
-        self.items[at as usize] = value;
+    /// Exchanges a value.
+    pub fn exchange(&mut self, at: u32, value: &mut T) {
+        std::mem::swap(&mut self.items[at as usize], value);
     }
 
     /// Frees a place.
@@ -67,12 +69,14 @@ mod tests {
     #[test]
     fn places_are_reused_and_blanked() {
         let mut slab = Slab::new(2, || 0u8);
-        let (a, b) = (slab.insert(7).unwrap(), slab.insert(8).unwrap());
-        assert_eq!(slab.insert(9), None);
+        let (mut seven, mut eight, mut nine) = (7, 8, 9);
+        let (a, b) = (slab.insert(&mut seven).unwrap(), slab.insert(&mut eight).unwrap());
+        assert_eq!((seven, eight, slab.insert(&mut nine), nine), (0, 0, None, 9));
         slab.remove(a);
         assert_eq!(slab.items(), [0, 8]);
-        assert_eq!(slab.insert(9), Some(a));
-        slab.replace(b, 5);
-        assert_eq!((slab.items(), slab.len()), (&[9, 5][..], 2));
+        assert_eq!((slab.insert(&mut nine), nine), (Some(a), 0));
+        let mut five = 5;
+        slab.exchange(b, &mut five);
+        assert_eq!((slab.items(), slab.len(), five), (&[9, 5][..], 2, 8));
     }
 }

@@ -33,7 +33,9 @@ impl Pace {
     pub const SPIN: Pace = Pace { horizon: crate::limits::SPIN_HORIZON_NS, bursts: 1 };
     /// A fixed grid of `tick` ns.
     pub const fn tick(tick: u64) -> Pace {
-        Pace { horizon: crate::limits::TICK_HORIZON * tick, bursts: BURSTS_PER_TURN }
+        let bursts = (BURSTS_PER_TURN as u64 * tick / 1_000_000) as usize;
+        let bursts = if bursts == 0 { 1 } else { bursts };
+        Pace { horizon: crate::limits::TICK_HORIZON * tick, bursts }
     }
 }
 
@@ -140,7 +142,7 @@ impl<P: Port, C: Suite, T: Terminal, const S: usize> Worker<P, C, T, S> {
             Command::AddClass { class, .. } => self.state.classes.extend(class.take()),
             Command::ChangeClass { index, at, rate } => self.state.classes[usize::from(*index)].change_at(*at, *rate),
             Command::AddLink(new) => self.state.add_link(new),
-            Command::AddGeneration { link, keys } => self.state.add_generation(*link, keys.take()),
+            Command::AddGeneration { link, keys } => self.state.add_generation(*link, keys.as_mut().as_mut()),
             Command::Switch { link, generation } => self.state.switch(*link, *generation),
             Command::RemoveLink { link, spent } => *spent = self.state.remove_link(*link),
             Command::AddStep(step) => self.state.add_step(step),
@@ -171,7 +173,7 @@ fn place<V>(slab: &mut Vec<V>, index: u32, value: V) {
 
 /// The tables' side of commands. Indices are the service thread's, checked there.
 impl<C: Suite, const S: usize> State<C, S> {
-    fn steps(&mut self, keys: [<C::Records as Records>::Key; 2], first: u64, ratchet_bits: u8) -> Option<Steps> {
+    fn steps(&mut self, keys: &mut [<C::Records as Records>::Key; 2], first: u64, ratchet_bits: u8) -> Option<Steps> {
         let step = first >> ratchet_bits;
         let [a, b] = keys;
         let mut steps = Steps { keys: [0; 2], steps: [NO_STEP; 2], asked: NO_STEP, ratchet_bits };
@@ -183,16 +185,16 @@ impl<C: Suite, const S: usize> State<C, S> {
         Some(steps)
     }
 
-    fn read_keys(&mut self, generation: u32, keys: DirectionKeys<C::Records>, bits: u8) -> Option<ReadKeys> {
-        let steps = self.steps(keys.keys, keys.first, bits)?;
-        let mask = self.mask_keys.insert(keys.mask)?;
+    fn read_keys(&mut self, generation: u32, keys: &mut DirectionKeys<C::Records>, bits: u8) -> Option<ReadKeys> {
+        let steps = self.steps(&mut keys.keys, keys.first, bits)?;
+        let mask = self.mask_keys.insert(&mut keys.mask)?;
         let window = RecordWindow::starting_at(keys.first);
         Some(ReadKeys { generation, mask, steps, window, last_slot: UNHEARD, hunted: 0, counted: keys.first })
     }
 
-    fn write_keys(&mut self, generation: u32, keys: DirectionKeys<C::Records>, bits: u8) -> Option<WriteKeys> {
-        let steps = self.steps(keys.keys, keys.first, bits)?;
-        let mask = self.mask_keys.insert(keys.mask)?;
+    fn write_keys(&mut self, generation: u32, keys: &mut DirectionKeys<C::Records>, bits: u8) -> Option<WriteKeys> {
+        let steps = self.steps(&mut keys.keys, keys.first, bits)?;
+        let mask = self.mask_keys.insert(&mut keys.mask)?;
         Some(WriteKeys { generation, mask, steps, base: 0, first: keys.first })
     }
 
@@ -208,17 +210,14 @@ impl<C: Suite, const S: usize> State<C, S> {
     }
 
     fn add_link(&mut self, new: &mut NewLink<C::Records>) {
-        let (Some(owners), Some(Generation { generation, ratchet_bits, send, receive })) =
-            (new.owners.take(), new.keys.take())
-        else {
-            return;
-        };
+        let (Some(owners), Some(keys)) = (new.owners.take(), new.keys.as_mut()) else { return };
         // The slabs hold the keys of all links that the service thread lets in.
-        let Some(read) = self.read_keys(generation, receive, ratchet_bits) else { return };
-        let Some(mut write) = self.write_keys(generation, send, ratchet_bits) else { return };
+        let Some(read) = self.read_keys(keys.generation, &mut keys.receive, keys.ratchet_bits) else { return };
+        let Some(mut write) = self.write_keys(keys.generation, &mut keys.send, keys.ratchet_bits) else { return };
         let first_slot = self.classes[usize::from(new.class)].join(new.index, new.phase);
         write.base = write.first.wrapping_sub(first_slot);
-        let rx = LinkRx { keys: [Some(read), None], active: 0, class: new.class, peer: new.peer, retire_at: u64::MAX };
+        let keys = [Some(read), None];
+        let rx = LinkRx { keys, active: 0, class: new.class, peer: new.peer, trials: (0, 0), retire_at: u64::MAX };
         let tx = LinkTx {
             remote: new.remote,
             class: new.class,
@@ -241,18 +240,18 @@ impl<C: Suite, const S: usize> State<C, S> {
         self.endpoints.insert(new.remote, new.index);
     }
 
-    fn add_generation(&mut self, link: u32, keys: Option<Generation<C::Records>>) {
-        let Some(Generation { generation, ratchet_bits, send, receive }) = keys else { return };
+    fn add_generation(&mut self, link: u32, keys: Option<&mut Generation<C::Records>>) {
+        let Some(keys) = keys else { return };
         // What is not tried first makes room: an older generation, or one that never came into use.
         self.retire(link);
-        let read = self.read_keys(generation, receive, ratchet_bits);
+        let read = self.read_keys(keys.generation, &mut keys.receive, keys.ratchet_bits);
         let rx = &mut self.rx[link as usize];
         rx.keys[usize::from(1 - rx.active)] = read;
         rx.retire_at = u64::MAX;
         if let Some(unused) = self.tx[link as usize].staged.take() {
             self.free_steps(&unused.steps, unused.mask);
         }
-        self.tx[link as usize].staged = self.write_keys(generation, send, ratchet_bits);
+        self.tx[link as usize].staged = self.write_keys(keys.generation, &mut keys.send, keys.ratchet_bits);
     }
 
     /// The first slot not yet sealed is the class's next one for this link.
@@ -303,16 +302,16 @@ impl<C: Suite, const S: usize> State<C, S> {
                 .find(|k| k.generation == new.generation)
                 .map(|k| &mut k.steps),
         };
-        let (Some(steps), Some(key)) = (steps, new.key.take()) else { return };
+        let (Some(steps), Some(key)) = (steps, new.key.as_mut()) else { return };
         let at = (new.step & 1) as usize;
         if steps.steps[at] == NO_STEP || steps.steps[at] < new.step {
             steps.steps[at] = new.step;
-            self.record_keys.replace(steps.keys[at], key);
+            self.record_keys.exchange(steps.keys[at], key);
         }
     }
 
     fn add_ingress(&mut self, new: &mut NewIngress<C::Layers>) {
-        let key = match new.key.take() {
+        let key = match new.key.as_mut() {
             Some(key) => match self.layer_keys.insert(key) {
                 Some(at) => at,
                 None => return,

@@ -266,7 +266,9 @@ impl Show<'_, '_> {
         let hears = |status: &Status| status.workers.iter().filter_map(|w| w.lab.as_ref()).any(|lab| lab.delivered > 0);
         while self.statuses()?.iter().filter(|status| status.ends > 0).filter(|status| hears(status)).count() < 2 {
             if Instant::now() > deadline {
-                return Err("the call's cells do not get through; `drover status` at each mix tells what it drops".into());
+                return Err(
+                    "the call's cells do not get through; `drover status` at each mix tells what it drops".into()
+                );
             }
             self.play_until(self.now() + 0.05, "the call goes up")?;
         }

@@ -316,6 +316,9 @@ impl<C: Suite, T: Terminal> Service<C, T> {
         self.check_backlog()?;
         if let Plan::Do(place) = self.shadow.switch(link, generation)? {
             self.push(place.worker, Command::Switch { link: place.index, generation });
+            // Nothing is sealed with the older generations any more. What the worker still asks for gets no answer.
+            let older = self.ratchets.get_mut(&link).into_iter().flatten().filter(|r| r.generation != generation);
+            older.for_each(|r| r.send.forget());
         }
         Ok(())
     }

@@ -220,9 +220,14 @@ impl<C: Suite, const S: usize> State<C, S> {
     /// One opening on the budget. `Ok(false)`: it does not open so; an error when the budget is spent.
     fn try_open(&mut self, p: &Parsed<'_>, set: u8, number: u64, low: u16, cell: u32) -> Verdict<bool> {
         let Ok(key) = self.admit_record(p.link, set, number) else { return Ok(false) };
-        if self.trials == 0 {
+        let spent = &mut self.rx[p.link as usize].trials;
+        if spent.0 != self.counters.turns {
+            *spent = (self.counters.turns, 0);
+        }
+        if self.trials == 0 || spent.1 == limits::TRIALS_PER_LINK {
             return Err(DropReason::RecordTag);
         }
+        spent.1 += 1;
         self.trials -= 1;
         self.counters.trials += 1;
         let aad = Aad::new(p.record.header, low);
@@ -245,6 +250,10 @@ impl<C: Suite, const S: usize> State<C, S> {
         #[cfg(feature = "lab")]
         {
             self.tx[link as usize].lab.received += 1;
+        }
+        if keys.last_slot == UNHEARD {
+            // What was sent before this end was there to hear it is not lost.
+            keys.counted = number;
         }
         if highest {
             keys.last_slot = slot;

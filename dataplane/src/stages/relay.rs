@@ -202,7 +202,10 @@ impl<C: Suite, const S: usize> State<C, S> {
                 continue;
             };
             let body = &mut self.pool.plaintext_mut(p.cell)[HEADER..HEADER + body_len(S)];
-            match terminal.deliver(end, self.now, p.counter, body) {
+            let verdict = terminal.deliver(end, self.now, p.counter, body);
+            // What was said does not stay in the pool.
+            body.fill(0);
+            match verdict {
                 Ok(()) => {
                     #[cfg(feature = "lab")]
                     {

@@ -1,4 +1,4 @@
-//! Watch: what a peer owes and did not send is counted as lost, also while nothing comes at all.
+//! Watch: what a peer owes and did not send is counted as lost, also while nothing comes at all; old keys go in time.
 //!
 //! A record that comes tells what was lost before it (`receive.rs`). When a peer is dead nothing comes, but its numbers
 //! would have followed time, so what it owes is known. A few links a turn: nothing here depends on how many there are.
@@ -14,6 +14,10 @@ impl<C: Suite, const S: usize> State<C, S> {
     pub fn watch(&mut self) {
         for _ in 0..WATCHED_PER_TURN.min(self.rx.len()) {
             self.watched = if self.watched + 1 < self.rx.len() { self.watched + 1 } else { 0 };
+            // Also of a link that has gone silent the old generation's keys are forgotten.
+            if self.now >= self.rx[self.watched].retire_at {
+                self.retire(self.watched as u32);
+            }
             let rx = &mut self.rx[self.watched];
             let class = &self.classes[usize::from(rx.class)];
             let (peer, active) = (rx.peer, usize::from(rx.active));

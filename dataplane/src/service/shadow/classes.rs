@@ -7,6 +7,8 @@ use drover_wire::control::{ClassKind, PutClass};
 
 /// The shortest time between two slots of a link, ns.
 pub const PERIOD_NS_MIN: u64 = 1_000;
+/// A command is with its worker this long after it was asked for, ns: a change takes effect behind what is sealed then.
+const REACH_NS: u64 = 10_000_000;
 /// Beyond two rounds of either rate: how long after the instant of a change a link may still be on the old rate.
 const SETTLE_NS: u64 = 1_000_000_000;
 
@@ -119,7 +121,10 @@ impl Shadow {
                 );
             }
         }
-        Ok(Plan::Do(ClassPlan::Change { index: index as u8, at: put.at_ns.max(now.saturating_add(horizon_ns)) }))
+        Ok(Plan::Do(ClassPlan::Change {
+            index: index as u8,
+            at: put.at_ns.max(now.saturating_add(horizon_ns).saturating_add(REACH_NS)),
+        }))
     }
 
     /// Carries out what [`Self::check_class`] found. Returns the class's index.
