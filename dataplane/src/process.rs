@@ -29,9 +29,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 
-/// A worker's slice of its core, ns: it does little and often.
-const SLICE_NS: u64 = 100_000;
-
 /// The crypto back end of this process.
 type Back = Reference;
 
@@ -272,7 +269,5 @@ fn settle(config: &Config, worker: u8) -> Result<(), LaunchError> {
             return Err(LaunchError::new(format!("worker[{worker}].core {core}"), "this process may not run there"));
         }
     }
-    // What helps only: an old kernel, or a container that forbids it, costs punctuality beside busy neighbours.
-    let _ = drover_nic::net::set_slice(SLICE_NS);
     drover_nic::net::set_timer_slack(1).map_err(|error| LaunchError::new(format!("timers of worker {worker}"), error))
 }

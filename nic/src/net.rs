@@ -52,42 +52,6 @@ pub fn set_timer_slack(ns: u64) -> io::Result<()> {
     Ok(rustix::thread::set_current_timer_slack(NonZeroU64::new(ns.max(1)))?)
 }
 
-/// `struct sched_attr` as far as the first version of sched_setattr(2) goes.
-#[repr(C)]
-struct SchedAttr {
-    size: u32,
-    policy: u32,
-    flags: u64,
-    nice: i32,
-    priority: u32,
-    runtime: u64,
-    deadline: u64,
-    period: u64,
-}
-
-/// Asks the scheduler for a slice of `ns` (100 µs to 100 ms) for the calling thread: a thread that does little and often
-/// gets its core sooner from others that do much. No privilege is needed; Linux before 6.12 takes the value and ignores it.
-///
-/// # Errors
-/// What sched_setattr(2) says.
-pub fn set_slice(ns: u64) -> io::Result<()> {
-    // Ordinary policy, the thread's own nice value.
-    let nice = rustix::process::getpriority_process(None)?;
-    let attr = SchedAttr {
-        size: size_of::<SchedAttr>() as u32,
-        policy: libc::SCHED_OTHER as u32,
-        flags: 0,
-        nice,
-        priority: 0,
-        runtime: ns,
-        deadline: 0,
-        period: 0,
-    };
-    // SAFETY: the kernel reads `size` bytes of `attr`, which lives throughout the call; 0 is the calling thread.
-    let result = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
 /// Keeps all memory of the process, present and future, in RAM: no page fault waits for a disk and no key is swapped out.
 ///
 /// # Errors
