@@ -1,6 +1,7 @@
 //! The cell pool of one worker: cells in whole cache lines, named by index, and the indices that are free.
 
 use drover_crypto::Cell;
+use drover_nic::huge;
 
 /// Index of the cell that every chaff record is sealed from.
 pub const CHAFF: u32 = 0;
@@ -15,10 +16,14 @@ pub struct Pool<const S: usize> {
 impl<const S: usize> Pool<S> {
     /// A pool of `capacity` cells beside the chaff cell. All memory is touched now, never on the hot path.
     pub fn new(capacity: usize) -> Self {
-        let mut cells = vec![Cell { bytes: [0; S] }; capacity + 1].into_boxed_slice();
+        let mut cells: Vec<Cell<S>> = huge::vec(capacity + 1);
+        cells.resize_with(capacity + 1, Cell::default);
+        let mut cells = cells.into_boxed_slice();
         let chaff = drover_wire::cell::Header { circuit: 0, command: drover_wire::cell::Command::Chaff, counter: 0 };
         chaff.write(&mut cells[CHAFF as usize].bytes[..drover_wire::cell::plaintext_len(S)]);
-        Pool { cells, free: (1..=capacity as u32).rev().collect() }
+        let mut free = huge::vec(capacity);
+        free.extend((1..=capacity as u32).rev());
+        Pool { cells, free }
     }
 
     /// A free cell, its bytes those of its last use: whoever takes it overwrites the whole cell.

@@ -1,5 +1,7 @@
 //! Expanded keys inline in one slab, named by index; a freed place is overwritten at once.
 
+use drover_nic::huge;
+
 /// A slab of at most a fixed number of values.
 pub struct Slab<T> {
     items: Vec<T>,
@@ -11,7 +13,7 @@ pub struct Slab<T> {
 impl<T> Slab<T> {
     /// A slab for `capacity` values; `blank` makes what stands in a freed place.
     pub fn new(capacity: usize, blank: fn() -> T) -> Self {
-        Slab { items: Vec::with_capacity(capacity), free: Vec::with_capacity(capacity), capacity, blank }
+        Slab { items: huge::vec(capacity), free: huge::vec(capacity), capacity, blank }
     }
 
     /// All values, for the kernels.

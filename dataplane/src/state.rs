@@ -12,7 +12,7 @@ use crate::slab::Slab;
 use crate::table::Index;
 use drover_crypto::schedule::{LayerSecret, MaskSecret, RecordSecret};
 use drover_crypto::{Layers, Records, Suite};
-use drover_nic::Endpoint;
+use drover_nic::{Endpoint, huge};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::VecDeque;
@@ -133,12 +133,12 @@ impl<C: Suite, const S: usize> State<C, S> {
             record_keys: Slab::new(8 * sizes.links, || C::Records::key(&RecordSecret { key: [0; 16], iv: [0; 12] })),
             mask_keys: Slab::new(4 * sizes.links, || C::Records::mask_key(&MaskSecret([0; 16]))),
             layer_keys: Slab::new(2 * sizes.circuits, || C::Layers::key(&LayerSecret([0; 16]))),
-            rx: Vec::with_capacity(sizes.links),
-            tx: Vec::with_capacity(sizes.links),
+            rx: huge::vec(sizes.links),
+            tx: huge::vec(sizes.links),
             endpoints: Index::new(sizes.links, Endpoint::NONE),
             circuits: Index::new(2 * sizes.circuits, (0, 0)),
-            ingress: Vec::with_capacity(2 * sizes.circuits),
-            egress: Vec::with_capacity(2 * sizes.circuits),
+            ingress: huge::vec(2 * sizes.circuits),
+            egress: huge::vec(2 * sizes.circuits),
             classes: Vec::with_capacity(CLASSES_MAX),
             dirty: VecDeque::with_capacity(sizes.links),
             to_mix: 0,

@@ -5,6 +5,7 @@
 //! tombstone (removal shifts the following entries back).
 
 use drover_crypto::prefetch;
+use drover_nic::huge;
 use std::hash::{BuildHasher, Hash, RandomState};
 
 const EMPTY: u32 = u32::MAX;
@@ -33,7 +34,9 @@ impl<K: Copy + Eq + Hash> Index<K> {
     pub fn new(capacity: usize, filler: K) -> Self {
         // At most half full: short probes also for keys that are not there.
         let slots = (capacity.max(4) * 2).next_power_of_two();
-        let entries = vec![Entry { key: filler, value: EMPTY }; slots].into_boxed_slice();
+        let mut entries = huge::vec(slots);
+        entries.resize(slots, Entry { key: filler, value: EMPTY });
+        let entries = entries.into_boxed_slice();
         Index { entries, mask: slots - 1, len: 0, capacity, hasher: RandomState::new() }
     }
 

@@ -7,6 +7,7 @@ pub mod alloc_gate;
 pub mod conformance;
 mod endpoint;
 mod frames;
+pub mod huge;
 pub mod memory;
 pub mod net;
 mod port;
