@@ -13,6 +13,7 @@ use arrayvec::ArrayVec;
 use drover_crypto::schedule::{LayerSecret, TrafficSecret};
 use drover_crypto::{BATCH, LayerJob, Layers, MaskJob, OpenJob, Records, SealJob, Suite};
 use drover_dataplane::pool::{CHAFF, Pool};
+use drover_nic::huge;
 use drover_wire::cell::{HEADER, plaintext_len};
 use drover_wire::record::{self, Aad, record_len};
 use std::collections::VecDeque;
@@ -67,8 +68,10 @@ impl<C: Suite, const S: usize> Floor<C, S> {
     /// A floor for links with these secrets: to the worker, from the worker.
     pub fn new(secrets: &[(TrafficSecret, TrafficSecret)], ways: &[Way], shape: &Shape) -> Self {
         let steps = |s: &TrafficSecret| [C::Records::key(&s.record()), C::Records::key(&s.next().record())];
-        let mut keys = Vec::with_capacity(secrets.len() * KEYS_OF_LINK as usize);
-        let mut masks = Vec::with_capacity(secrets.len() * MASKS_OF_LINK as usize);
+        let mut keys = huge::vec(secrets.len() * KEYS_OF_LINK as usize);
+        let mut layers = huge::vec(ways.len());
+        layers.extend(ways.iter().map(|w| C::Layers::key(&w.secret)));
+        let mut masks = huge::vec(secrets.len() * MASKS_OF_LINK as usize);
         for (to, from) in secrets {
             keys.extend(steps(to));
             keys.extend(steps(from));
@@ -77,7 +80,7 @@ impl<C: Suite, const S: usize> Floor<C, S> {
         Floor {
             keys,
             masks,
-            layers: ways.iter().map(|w| C::Layers::key(&w.secret)).collect(),
+            layers,
             peel: ways.iter().map(|w| w.peel).collect(),
             // Cells that the worker has sealed and not yet sent still lie in the floor's pool.
             pool: Pool::new(shape.pool() + shape.transmit()),
