@@ -53,7 +53,7 @@ A small configuration:
   rtp_send_to = \"127.0.0.1:6004\"
 
 Speak with 20 ms packets, which fit every cell:
-  ffmpeg -re -i voice.wav -ar 8000 -ac 1 -c:a pcm_mulaw -f rtp 'rtp://127.0.0.1:5004?pkt_size=172'";
+  ffmpeg -re -i voice.wav -ar 8000 -ac 1 -c:a pcm_mulaw -f rtp -pkt_size 172 rtp://127.0.0.1:5004";
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

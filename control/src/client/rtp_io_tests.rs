@@ -94,7 +94,7 @@ fn too_large_is_told_once_and_counted() {
     bench.thread.stop();
     let notices: Vec<_> = bench.notices.iter().collect();
     assert_eq!(notices.len(), 1, "{notices:?}");
-    for part in ["1292 bytes", "256-byte cell (at most 198)", "20 ms", "pkt_size=172", &bench.at.to_string()] {
+    for part in ["1292 bytes", "256-byte cell (at most 198)", "20 ms", "-pkt_size 172", &bench.at.to_string()] {
         assert!(notices[0].contains(part), "{part} is not in {}", notices[0]);
     }
     assert_eq!(bench.inside.take(&mut [0; 198]), 0);
