@@ -52,8 +52,9 @@ A small configuration:
   rtp_listen = \"127.0.0.1:5004\"
   rtp_send_to = \"127.0.0.1:6004\"
 
-Speak with 20 ms packets, which fit every cell:
-  ffmpeg -re -i voice.wav -ar 8000 -ac 1 -c:a pcm_mulaw -f rtp -pkt_size 172 rtp://127.0.0.1:5004";
+Speak with 20 ms packets, which fit every cell, one a cell (without asetnsamples, ffmpeg sends odd sizes and more of them):
+  ffmpeg -re -i voice.wav -ac 1 -af aresample=8000,asetnsamples=160 -c:a pcm_mulaw \\
+    -f rtp -pkt_size 172 rtp://127.0.0.1:5004";
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

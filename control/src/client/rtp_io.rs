@@ -266,7 +266,11 @@ fn too_large(end: u32, len: usize, cell: CellSize, local: SocketAddr) -> String 
     let mut text =
         format!("end {end}: RTP packet of {len} bytes does not fit a {cell}-byte cell (at most {max}), dropped: ");
     // 20 ms of G.711 fit every cell.
-    let _ = write!(text, "use 20 ms packets, e.g. `ffmpeg … -c:a pcm_mulaw -f rtp -pkt_size 172 rtp://{local}`");
+    let _ = write!(
+        text,
+        "use 20 ms packets, e.g. `ffmpeg … -af aresample=8000,asetnsamples=160 -c:a pcm_mulaw -f rtp -pkt_size 172 \
+         rtp://{local}`"
+    );
     text
 }
 
