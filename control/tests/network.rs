@@ -30,7 +30,7 @@ fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     let guard = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     if let Err(error) = drover_nic::net::enter_network_namespace() {
-        eprintln!("SKIPPED: a network namespace of its own ({error}); this test uses the machine's loopback");
+        drover_nic::skip::skipped(format_args!("a namespace of its own ({error}): a test of networks uses loopback"));
     }
     guard
 }

@@ -500,6 +500,7 @@ fn connections_are_bounded() {
 #[test]
 fn another_user_is_refused() {
     if !rustix::process::geteuid().is_root() {
+        drover_nic::skip::skipped("another user's connection: only root can act as another user");
         return;
     }
     const NOBODY: u32 = 65_534;

@@ -13,6 +13,7 @@ pub mod net;
 mod port;
 pub mod ring;
 pub mod shm;
+pub mod skip;
 mod sync;
 pub mod udp;
 

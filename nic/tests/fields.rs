@@ -59,7 +59,7 @@ fn headers(from: &str, to: &str, header_len: usize) -> io::Result<Vec<Vec<u8>>> 
 fn in_own_network(test: fn()) {
     let inside = std::thread::spawn(move || match net::enter_network_namespace() {
         Ok(()) => test(),
-        Err(error) => eprintln!("SKIPPED: captured fields: {error}"),
+        Err(error) => drover_nic::skip::skipped(format_args!("captured fields: {error}")),
     });
     inside.join().expect("the thread in its own network");
 }
@@ -91,7 +91,7 @@ fn ipv6_fields_are_constant() {
     in_own_network(|| {
         let headers = match headers("[::1]:4001", "[::1]:4002", 40) {
             Ok(headers) => headers,
-            Err(error) => return eprintln!("SKIPPED: captured fields of IPv6: {error}"),
+            Err(error) => return drover_nic::skip::skipped(format_args!("captured fields of IPv6: {error}")),
         };
         for header in headers {
             assert_eq!(header[..4], [0x60, 0, 0, 0], "traffic class and flow label");

@@ -26,7 +26,7 @@ fn udp_ports_conform_on_ipv4() {
 fn udp_ports_conform_on_ipv6() {
     match std::net::UdpSocket::bind("[::1]:0") {
         Ok(_) => udp("[::1]:0"),
-        Err(error) => eprintln!("SKIPPED: udp ports on IPv6: [::1] cannot be bound: {error}"),
+        Err(error) => drover_nic::skip::skipped(format_args!("udp ports on IPv6: [::1] cannot be bound: {error}")),
     }
 }
 

@@ -30,7 +30,7 @@ fn a_thread_has_its_own_loopback_and_passes_it_on() {
         true
     });
     if !inside.join().expect("the thread inside") {
-        eprintln!("SKIPPED: a network namespace needs CAP_SYS_ADMIN");
+        drover_nic::skip::skipped("a network namespace needs CAP_SYS_ADMIN");
     }
     outside.set_nonblocking(true).expect("non-blocking");
     let error = outside.recv(&mut [0; 16]).expect_err("nothing was sent out here");
@@ -57,7 +57,7 @@ fn a_hardened_process_leaves_no_core() {
 fn locked_memory_is_counted_as_locked() {
     if let Err(error) = net::lock_memory() {
         assert!(matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::OutOfMemory), "{error}");
-        eprintln!("SKIPPED: locking memory is not allowed here: {error}");
+        drover_nic::skip::skipped(format_args!("locking memory is not allowed here: {error}"));
         return;
     }
     let status = std::fs::read_to_string("/proc/thread-self/status").expect("our status");

@@ -117,7 +117,7 @@ impl<C: Suite, const S: usize> State<C, S> {
             // A body that begins with the expected check is this hop's: it goes to the control daemon, by the punt
             // ring, as soon as there is one.
             let body = &self.pool.plaintext(p.cell)[HEADER..];
-            if body[..job.check.len()] == job.check {
+            if drover_crypto::schedule::equal(&body[..job.check.len()], &job.check) {
                 self.drop_cell(p.cell, DropReason::ForThisHop);
             } else {
                 self.forward(p, handoff);

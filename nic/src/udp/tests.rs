@@ -97,7 +97,7 @@ fn a_datagram_too_long_is_counted_and_dropped() {
 #[test]
 fn an_ipv6_wildcard_takes_both_families() {
     let Ok(mut dual) = UdpPort::bind("[::]:0".parse().expect("an address"), 8) else {
-        return eprintln!("SKIPPED: no IPv6 on this machine");
+        return crate::skip::skipped("no IPv6 on this machine");
     };
     let mut v4 = port("127.0.0.1:0", 8);
     let dual_at = Endpoint::from(SocketAddr::from(([127, 0, 0, 1], dual.local_addr().port())));
