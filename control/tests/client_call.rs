@@ -149,8 +149,8 @@ impl Call {
             open: secret(open),
         };
         let far_half: Vec<EndLayer> = layers[split + 1..last].iter().rev().cloned().collect();
-        let caller = put(0, right[0], left[0], &layers[1..=split], 0, 1);
-        let callee = put(mixes, firsts[1], right[mixes], &far_half, 1, 0);
+        let caller = put(0, right[0], Some(left[0]), &layers[1..=split], 0, 1);
+        let callee = put(mixes, firsts[1], Some(right[mixes]), &far_half, 1, 0);
 
         let mut nodes: Vec<Box<dyn Node>> = Vec::new();
         let (rig, first) = client::<S>(&chain, 0, &caller);
@@ -175,7 +175,7 @@ impl Call {
                     circuit: circuit_on(came),
                     step,
                     key: Some(<TestSuite as Suite>::Layers::key(&LayerSecret(key.0))),
-                    first,
+                    first: Some(first),
                     offset,
                     next: Next::Egress { worker: 0, index, tag: index + 1, circuit: circuit_on(goes) },
                 });

@@ -82,7 +82,7 @@ impl Party {
             generation: 1,
             at: LinkEnd { link: 1, id: 9 },
             send_first: 100,
-            receive_first: 100,
+            receive_first: Some(100),
             layers: Layers::new(),
             seal: secret(keys[0]),
             open: secret(keys[1]),

@@ -15,8 +15,8 @@ pub struct Ingress {
     pub step: LayerStep,
     /// Index of the layer key; unused by `End`.
     pub key: u32,
-    /// The first counter.
-    pub first: u64,
+    /// The first counter; `None` until the first cell says it.
+    pub first: Option<u64>,
     /// Added, wrapping, to the counter.
     pub offset: u64,
     /// Counters seen, less `first`.
@@ -56,7 +56,7 @@ pub enum CounterVerdict {
 impl Ingress {
     /// Checks and commits a counter: the link has authenticated the cell (`docs/wire.md`, W-CIR).
     pub fn accept(&mut self, counter: u64, now: u64, round_ns: u64) -> CounterVerdict {
-        let relative = counter.wrapping_sub(self.first);
+        let relative = counter.wrapping_sub(*self.first.get_or_insert(counter));
         let next = self.window.next();
         if relative >= next {
             let elapsed = now.saturating_sub(self.last_at) / round_ns;
@@ -125,6 +125,7 @@ mod tests {
     fn ingress(first: u64) -> Ingress {
         let next = Next::End { end: 0 };
         let window = CellWindow::starting_at(0);
+        let first = Some(first);
         Ingress { link: 0, circuit: 1, step: LayerStep::Peel, key: 0, first, offset: 0, window, last_at: 0, next }
     }
 

@@ -83,8 +83,8 @@ pub struct NewIngress<L: Layers> {
     pub step: LayerStep,
     /// The layer's key; none for `End`.
     pub key: Option<L::Key>,
-    /// The first counter as it comes in.
-    pub first: u64,
+    /// The first counter as it comes in; `None`: the first cell says it.
+    pub first: Option<u64>,
     /// Added, wrapping, to the counter as it goes out.
     pub offset: u64,
     /// Where they go.

@@ -195,7 +195,16 @@ impl World {
         let key = <TestSuite as Suite>::Layers::key(&LayerSecret([how; 16]));
         let next = Next::Egress { worker: 0, index, tag: index + 1, circuit: 500 + index };
         let circuit = u32::from(script.byte()) % 8;
-        self.rig.ingress(NewIngress { index: 0, link: n, circuit, step, key: Some(key), first: 0, offset: 77, next });
+        self.rig.ingress(NewIngress {
+            index: 0,
+            link: n,
+            circuit,
+            step,
+            key: Some(key),
+            first: Some(0),
+            offset: 77,
+            next,
+        });
     }
 
     fn control(&mut self, n: u32, script: &mut Script<'_>) {

@@ -118,7 +118,7 @@ impl<C: Suite, const S: usize> Bench<C, S> {
                 circuit: shape::circuit_in(index),
                 step: if way.peel { LayerStep::Peel } else { LayerStep::Add },
                 key: Some(C::Layers::key(&way.secret)),
-                first: way.first,
+                first: Some(way.first),
                 offset: way.offset,
                 next: Next::Egress { worker: 0, index, tag: index + 1, circuit: shape::circuit_out(index) },
             });

@@ -20,7 +20,7 @@ fn put(layers: &[EndLayer]) -> PutEnd {
         generation: 0,
         at: LinkEnd { link: 1, id: 1 },
         send_first: u64::MAX - 2,
-        receive_first: u64::MAX - 2,
+        receive_first: Some(u64::MAX - 2),
         layers: drover_wire::control::Layers::from_slice(layers).expect("few"),
         seal: secret(),
         open: secret(),

@@ -178,12 +178,12 @@ impl Counters {
 impl HopKeys {
     /// The mix's forward leg.
     pub fn forward_leg(&self, first: u64) -> Leg {
-        Leg { key: self.forward.clone(), first, offset: self.forward_offset, admitted: true }
+        Leg { key: self.forward.clone(), first: Some(first), offset: self.forward_offset, admitted: true }
     }
 
     /// The mix's backward leg.
     pub fn backward_leg(&self, first: u64) -> Leg {
-        Leg { key: self.backward.clone(), first, offset: self.backward_offset, admitted: true }
+        Leg { key: self.backward.clone(), first: Some(first), offset: self.backward_offset, admitted: true }
     }
 
     /// The client's view.

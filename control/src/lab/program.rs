@@ -319,6 +319,7 @@ impl<'n> Programmer<'n> {
                 far: Some(self.link_end(call, place, far)?),
                 forward: hop.forward_leg(forward),
                 backward: hop.backward_leg(backward),
+                hop: None,
                 owner: Owner::default(),
             };
             let what = format!("circuit of call {:?}", self.network.calls[call].name);
@@ -347,7 +348,7 @@ impl<'n> Programmer<'n> {
                 generation: FIRST_GENERATION,
                 at: self.link_end(call, place, mix)?,
                 send_first: half.send_first,
-                receive_first,
+                receive_first: Some(receive_first),
                 layers: Layers::from_slice(&layers).unwrap_or_default(),
                 seal: seal.clone(),
                 open: open.clone(),

@@ -21,8 +21,7 @@ use drover_crypto::{Layers, Suite};
 use drover_nic::Endpoint;
 use drover_nic::ring::{Receiver, Sender};
 use drover_wire::control::{
-    self, BootId, DecodeError, Leg, LinkEnd, PutCircuit, PutClass, PutEnd, PutLink, REQUEST_MAX, Refusal, Reply,
-    Request, Secret,
+    self, BootId, Leg, LinkEnd, PutCircuit, PutClass, PutEnd, PutLink, REQUEST_MAX, Refusal, Reply, Request, Secret,
 };
 use drover_wire::{cell, record};
 use rand::rngs::StdRng;
@@ -123,7 +122,6 @@ impl<C: Suite, T: Terminal> Service<C, T> {
         let id = control::request_id_of(message);
         let answer = match Request::decode(message) {
             Ok((_, request)) => self.carry_out(request),
-            Err(error @ DecodeError::Later(_)) => Err(Refused(Refusal::Unsupported, error.to_string())),
             Err(error) => Err(Refused(Refusal::Malformed, error.to_string())),
         };
         let encoded = match &answer {
@@ -167,6 +165,7 @@ impl<C: Suite, T: Terminal> Service<C, T> {
                 let removals = self.shadow.remove_end(end);
                 self.remove(removals);
             }
+            other => refuse!(Unsupported, "message kind {} is not served", other.kind()),
         }
         Ok(Answer::Done)
     }

@@ -134,8 +134,8 @@ pub enum LinkPlan {
 pub struct LegSpec {
     /// The key.
     pub key: KeyId,
-    /// The first counter.
-    pub first: u64,
+    /// The first counter, when it is given.
+    pub first: Option<u64>,
     /// What is added.
     pub offset: u64,
     /// Owns a slot.

@@ -13,17 +13,20 @@
 //! never logged (invariant I10), `Debug` or not.
 
 mod codec;
+mod punt;
 mod reply;
 mod request;
 mod types;
 
 pub use codec::{DecodeError, Full};
+pub use punt::{PUNT_MAX, Punt};
 pub use reply::{Refusal, Reply, TEXT_MAX, WORKERS_MAX, Welcome, WorkerInfo, Workers};
 pub use request::{
-    ClassKind, Direction, EndLayer, EndSecret, ID_LIMIT, LAYERS_MAX, Layers, Leg, LinkEnd, Peer, PutCircuit, PutClass,
-    PutEnd, PutLink, RATCHET_BITS_MAX, RATCHET_BITS_MIN, REQUEST_MAX, ROUND_NS_MAX, ROUND_NS_MIN, Request, SLOTS_MAX,
+    CELL_BYTES_MAX, ClassKind, DATAGRAM_MAX, Direction, Dump, EndLayer, EndSecret, ExtendCircuit, HopKeys, ID_LIMIT,
+    Inject, LAYERS_MAX, Layers, Leg, LinkEnd, OTHERS_MAX, Peer, PutCircuit, PutClass, PutEnd, PutLink, PutLoop,
+    RATCHET_BITS_MAX, RATCHET_BITS_MIN, REQUEST_MAX, ROUND_NS_MAX, ROUND_NS_MIN, Raw, Request, SLOTS_MAX,
 };
-pub use types::{Address, BootId, List, OWNER_MAX, Owner, Secret};
+pub use types::{Address, BootId, Bytes, List, OWNER_MAX, Owner, Secret};
 
 /// The version of this format, a message's first byte.
 pub const VERSION: u8 = 1;
@@ -56,14 +59,26 @@ pub mod kind {
     pub const QUERY_STATUS: u8 = 10;
     /// [`Request::QueryLinks`](super::Request::QueryLinks)
     pub const QUERY_LINKS: u8 = 11;
-    /// Kept for a later version: the objects and their owner blobs, for a restarted control daemon.
+    /// [`Request::ExtendCircuit`](super::Request::ExtendCircuit)
+    pub const EXTEND_CIRCUIT: u8 = 12;
+    /// [`Request::PutLoop`](super::Request::PutLoop)
+    pub const PUT_LOOP: u8 = 13;
+    /// [`Request::PutTap`](super::Request::PutTap)
+    pub const PUT_TAP: u8 = 14;
+    /// [`Request::RemoveTap`](super::Request::RemoveTap)
+    pub const REMOVE_TAP: u8 = 15;
+    /// [`Request::AdvanceEpoch`](super::Request::AdvanceEpoch)
+    pub const ADVANCE_EPOCH: u8 = 16;
+    /// [`Request::Dump`](super::Request::Dump)
     pub const DUMP: u8 = 32;
-    /// Kept for a later version: cells that the data plane hands to control.
-    pub const PUNT: u8 = 33;
-    /// Kept for a later version: cells that control hands to the data plane.
+    /// [`Request::Subscribe`](super::Request::Subscribe)
+    pub const SUBSCRIBE: u8 = 33;
+    /// [`Request::Inject`](super::Request::Inject)
     pub const INJECT: u8 = 34;
-    /// Kept for a later version: handshake datagrams, either way.
+    /// [`Request::Raw`](super::Request::Raw)
     pub const RAW: u8 = 35;
+    /// [`Request::Expect`](super::Request::Expect)
+    pub const EXPECT: u8 = 36;
     /// [`Reply::Done`](super::Reply::Done)
     pub const DONE: u8 = 128;
     /// [`Reply::Refused`](super::Reply::Refused)
@@ -72,6 +87,20 @@ pub mod kind {
     pub const WELCOME: u8 = 130;
     /// [`Reply::Report`](super::Reply::Report)
     pub const REPORT: u8 = 131;
+    /// [`Punt::Raw`](super::Punt::Raw)
+    pub const PUNT_RAW: u8 = 160;
+    /// [`Punt::Link`](super::Punt::Link)
+    pub const PUNT_LINK: u8 = 161;
+    /// [`Punt::Hop`](super::Punt::Hop)
+    pub const PUNT_HOP: u8 = 162;
+    /// [`Punt::Relay`](super::Punt::Relay)
+    pub const PUNT_RELAY: u8 = 163;
+    /// [`Punt::Record`](super::Punt::Record)
+    pub const PUNT_RECORD: u8 = 164;
+    /// [`Punt::Heard`](super::Punt::Heard)
+    pub const PUNT_HEARD: u8 = 165;
+    /// [`Punt::Silent`](super::Punt::Silent)
+    pub const PUNT_SILENT: u8 = 166;
 }
 
 /// The request id of a message, whatever else is wrong with it; 0 when it is too short to have one.

@@ -1,6 +1,6 @@
 //! Cursors over a message's bytes, the frame, and what can go wrong.
 
-use super::{FRAME, MAX_MESSAGE, VERSION, kind};
+use super::{FRAME, MAX_MESSAGE, VERSION};
 use core::fmt;
 
 /// A message does not fit into the buffer, or not into [`MAX_MESSAGE`]. What the buffer holds then is no message.
@@ -28,8 +28,6 @@ pub enum DecodeError {
     Version(u8),
     /// No such kind of message, or not one in this direction.
     Kind(u8),
-    /// A kind that is kept for a later version.
-    Later(u8),
     /// A field is out of range.
     Field {
         /// The field.
@@ -49,9 +47,6 @@ impl fmt::Display for DecodeError {
                 write!(f, "message version {version}; this is version {VERSION}")
             }
             DecodeError::Kind(kind) => write!(f, "no message of kind {kind} goes this way"),
-            DecodeError::Later(kind) => {
-                write!(f, "message kind {kind} is kept for a later version")
-            }
             DecodeError::Field { name, allowed } => {
                 write!(f, "field {name} is out of range: {allowed}")
             }
@@ -125,9 +120,6 @@ impl<'a> Reader<'a> {
             return Err(DecodeError::Version(version));
         }
         check(z0 | z1 == 0, "reserved", "must be zero")?;
-        if let kind::DUMP..=kind::RAW = kind {
-            return Err(DecodeError::Later(kind));
-        }
         Ok((kind, u32::from_be_bytes([a, b, c, d]), Reader { rest }))
     }
     /// Succeeds when every byte was read.

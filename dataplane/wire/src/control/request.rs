@@ -1,11 +1,14 @@
 //! What control asks of the data plane.
 
 mod fields;
+mod passing;
 
 use super::codec::{DecodeError, Full, Reader, Writer};
 use super::kind;
-use super::types::{Address, BootId, List, Owner, Secret};
+use super::types::{Address, BootId, Bytes, List, Owner, Secret};
 use fields::take_id;
+
+pub use passing::{CELL_BYTES_MAX, DATAGRAM_MAX, Inject, OTHERS_MAX, Raw};
 
 /// Ids of links, circuits and ends are below this, 2^31.
 pub const ID_LIMIT: u32 = 1 << 31;
@@ -23,7 +26,7 @@ pub const RATCHET_BITS_MAX: u8 = 34;
 pub const LAYERS_MAX: usize = 4;
 
 /// No encoded request is longer, in bytes: room for one, frame included.
-pub const REQUEST_MAX: usize = 512;
+pub const REQUEST_MAX: usize = 2048;
 
 /// The layers of a client's end, nearest hop first.
 pub type Layers = List<EndLayer, LAYERS_MAX>;
@@ -71,6 +74,58 @@ pub enum Request {
         boot: BootId,
         /// The end.
         end: u32,
+    },
+    /// Gives a circuit that ended here its far side (`docs/wire.md`, W-CIR-8).
+    ExtendCircuit(ExtendCircuit),
+    /// Makes a link of a mix to itself: two ends, both rounds, nothing on a wire (W-CIR-9).
+    PutLoop(PutLoop),
+    /// Cells of this circuit id go to control, layers on: a client's own circuit that has no end yet.
+    PutTap {
+        /// The data plane meant.
+        boot: BootId,
+        /// Where they arrive.
+        at: LinkEnd,
+    },
+    /// No more.
+    RemoveTap {
+        /// The data plane meant.
+        boot: BootId,
+        /// Where they arrived.
+        at: LinkEnd,
+    },
+    /// Next epoch's keys of one direction of a foreign peer's link: "traffic upd", numbers from 0 (RFC 9147, 8).
+    AdvanceEpoch {
+        /// The data plane meant.
+        boot: BootId,
+        /// The link.
+        link: u32,
+        /// Ours (true) or the peer's.
+        send: bool,
+    },
+    /// Objects and their owner blobs, a page from id `from` on, answered by `Report`; key ids, never keys.
+    Dump {
+        /// Which.
+        what: Dump,
+        /// The least id of the page.
+        from: u32,
+    },
+    /// From now on this connection takes what the data plane hands to control ([`super::Punt`]); an earlier one no more.
+    Subscribe {
+        /// The data plane meant.
+        boot: BootId,
+    },
+    /// A cell that control hands to the data plane.
+    Inject(Inject),
+    /// A handshake datagram, outside every slot.
+    Raw(Raw),
+    /// Every datagram of this sender that opens as no link's record goes to control; or no more.
+    Expect {
+        /// The data plane meant.
+        boot: BootId,
+        /// The sender.
+        remote: Address,
+        /// Begin or end.
+        expected: bool,
     },
     /// Totals and state, answered by `Report`.
     QueryStatus,
@@ -174,8 +229,8 @@ pub struct LinkEnd {
 pub struct Leg {
     /// The layer's key.
     pub key: Secret<16>,
-    /// The first counter as it comes in.
-    pub first: u64,
+    /// The first counter as it comes in; `None`: the first cell says it.
+    pub first: Option<u64>,
     /// Added, wrapping, to the counter as it goes out.
     pub offset: u64,
     /// Owns a slot of the round on the link that it leaves by.
@@ -199,8 +254,64 @@ pub struct PutCircuit {
     pub forward: Leg,
     /// Far to near: adds.
     pub backward: Leg,
+    /// This hop's own cells; `None`: it takes and makes none.
+    pub hop: Option<HopKeys>,
     /// Control's own note.
     pub owner: Owner,
+}
+
+/// What a hop needs for cells of its own (W-HOP).
+#[derive(Clone, Debug)]
+pub struct HopKeys {
+    /// MAC key of cells for this hop: HMAC-SHA-256, its first 16 bytes.
+    pub forward_mac: Secret<32>,
+    /// MAC key of cells that this hop makes.
+    pub backward_mac: Secret<32>,
+    /// The counter, as it leaves by the near side, of the first cell that this hop makes.
+    pub first: u64,
+}
+
+/// A circuit's far side.
+#[derive(Clone, Debug)]
+pub struct ExtendCircuit {
+    /// The data plane meant.
+    pub boot: BootId,
+    /// A circuit without a far side.
+    pub circuit: u32,
+    /// The far side.
+    pub far: LinkEnd,
+    /// First counters, as they come in from the far side, of cells that hops beyond make themselves: each has a window
+    /// of its own. Any other counter is the stream's.
+    pub others: List<u64, OTHERS_MAX>,
+}
+
+/// A link of a mix to itself.
+#[derive(Clone, Debug)]
+pub struct PutLoop {
+    /// The data plane meant.
+    pub boot: BootId,
+    /// One end: below [`ID_LIMIT`].
+    pub a: u32,
+    /// The other end: what leaves by one arrives at the other.
+    pub b: u32,
+    /// The class that paces it.
+    pub class: u16,
+    /// Control's own note.
+    pub owner: Owner,
+}
+
+/// What a dump lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Dump {
+    /// Classes.
+    Classes = 0,
+    /// Links, loops among them.
+    Links = 1,
+    /// Circuits.
+    Circuits = 2,
+    /// Clients' ends.
+    Ends = 3,
 }
 
 /// One hop's layer as the client holds it.
@@ -238,8 +349,8 @@ pub struct PutEnd {
     pub at: LinkEnd,
     /// The counter of the first cell sent.
     pub send_first: u64,
-    /// The counter, as it arrives, of the first cell received.
-    pub receive_first: u64,
+    /// The counter, as it arrives, of the first cell received; `None`: the first cell says it.
+    pub receive_first: Option<u64>,
     /// The layers, nearest hop first.
     pub layers: Layers,
     /// Seals what is sent end to end.
@@ -261,6 +372,16 @@ impl Request {
             Request::RemoveCircuit { .. } => kind::REMOVE_CIRCUIT,
             Request::PutEnd(_) => kind::PUT_END,
             Request::RemoveEnd { .. } => kind::REMOVE_END,
+            Request::ExtendCircuit(_) => kind::EXTEND_CIRCUIT,
+            Request::PutLoop(_) => kind::PUT_LOOP,
+            Request::PutTap { .. } => kind::PUT_TAP,
+            Request::RemoveTap { .. } => kind::REMOVE_TAP,
+            Request::AdvanceEpoch { .. } => kind::ADVANCE_EPOCH,
+            Request::Dump { .. } => kind::DUMP,
+            Request::Subscribe { .. } => kind::SUBSCRIBE,
+            Request::Inject(_) => kind::INJECT,
+            Request::Raw(_) => kind::RAW,
+            Request::Expect { .. } => kind::EXPECT,
             Request::QueryStatus => kind::QUERY_STATUS,
             Request::QueryLinks { .. } => kind::QUERY_LINKS,
         }
@@ -293,6 +414,29 @@ impl Request {
                 writer.u32(*id)?;
             }
             Request::QueryLinks { from } => writer.u32(*from)?,
+            Request::ExtendCircuit(put) => put.put(writer)?,
+            Request::PutLoop(put) => put.put(writer)?,
+            Request::PutTap { boot, at } | Request::RemoveTap { boot, at } => {
+                boot.put(writer)?;
+                at.put(writer)?;
+            }
+            Request::AdvanceEpoch { boot, link, send } => {
+                boot.put(writer)?;
+                writer.u32(*link)?;
+                writer.bool(*send)?;
+            }
+            Request::Dump { what, from } => {
+                writer.u8(*what as u8)?;
+                writer.u32(*from)?;
+            }
+            Request::Subscribe { boot } => boot.put(writer)?,
+            Request::Inject(inject) => inject.put(writer)?,
+            Request::Raw(raw) => raw.put(writer)?,
+            Request::Expect { boot, remote, expected } => {
+                boot.put(writer)?;
+                remote.put(writer)?;
+                writer.bool(*expected)?;
+            }
         }
         Ok(writer.len())
     }
@@ -320,6 +464,23 @@ impl Request {
             kind::REMOVE_END => Request::RemoveEnd { boot: BootId::take(r)?, end: take_id(r, "end")? },
             kind::QUERY_STATUS => Request::QueryStatus,
             kind::QUERY_LINKS => Request::QueryLinks { from: take_id(r, "from")? },
+            kind::EXTEND_CIRCUIT => Request::ExtendCircuit(ExtendCircuit::take(r)?),
+            kind::PUT_LOOP => Request::PutLoop(PutLoop::take(r)?),
+            kind::PUT_TAP => Request::PutTap { boot: BootId::take(r)?, at: LinkEnd::take(r, "at.link", "at.id")? },
+            kind::REMOVE_TAP => {
+                Request::RemoveTap { boot: BootId::take(r)?, at: LinkEnd::take(r, "at.link", "at.id")? }
+            }
+            kind::ADVANCE_EPOCH => {
+                Request::AdvanceEpoch { boot: BootId::take(r)?, link: take_id(r, "link")?, send: r.bool("send")? }
+            }
+            kind::DUMP => Request::Dump { what: Dump::take(r)?, from: take_id(r, "from")? },
+            kind::SUBSCRIBE => Request::Subscribe { boot: BootId::take(r)? },
+            kind::INJECT => Request::Inject(Inject::take(r)?),
+            kind::RAW => Request::Raw(Raw::take(r)?),
+            kind::EXPECT => {
+                let (boot, remote) = (BootId::take(r)?, Address::take(r)?);
+                Request::Expect { boot, remote, expected: r.bool("expected")? }
+            }
             other => return Err(DecodeError::Kind(other)),
         };
         reader.end()?;

@@ -171,6 +171,54 @@ impl fmt::Debug for Owner {
     }
 }
 
+/// At most `N` bytes, held inline. They may be secret or name peers: wiped when dropped, not printed.
+#[derive(Clone)]
+pub struct Bytes<const N: usize> {
+    bytes: [u8; N],
+    len: u16,
+}
+
+impl<const N: usize> Bytes<N> {
+    const CAPACITY: () = assert!(N <= u16::MAX as usize, "its length travels in two bytes");
+
+    /// These bytes; `None` when there are more than `N`.
+    pub fn new(from: &[u8]) -> Option<Self> {
+        let () = Self::CAPACITY;
+        let mut bytes = [0; N];
+        bytes.get_mut(..from.len())?.copy_from_slice(from);
+        Some(Bytes { bytes, len: from.len() as u16 })
+    }
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+    pub(super) fn put(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
+        writer.u16(self.len)?;
+        writer.bytes(self.as_bytes())
+    }
+    pub(super) fn take(
+        reader: &mut Reader<'_>,
+        name: &'static str,
+        allowed: &'static str,
+    ) -> Result<Self, DecodeError> {
+        let len = usize::from(reader.u16()?);
+        check(len <= N, name, allowed)?;
+        Bytes::new(reader.bytes(len)?).ok_or(DecodeError::Short)
+    }
+}
+
+impl<const N: usize> Drop for Bytes<N> {
+    fn drop(&mut self) {
+        self.bytes.zeroize();
+    }
+}
+
+impl<const N: usize> fmt::Debug for Bytes<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bytes({})", self.len)
+    }
+}
+
 /// At most `N` (up to 255) items, held inline: messages do not allocate.
 #[derive(Clone)]
 pub struct List<T, const N: usize> {

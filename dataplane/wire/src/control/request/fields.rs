@@ -118,15 +118,26 @@ impl LinkEnd {
     }
 }
 
+/// A number that may be left to the first cell.
+fn put_first(first: Option<u64>, writer: &mut Writer<'_>) -> Result<(), Full> {
+    writer.bool(first.is_some())?;
+    first.map_or(Ok(()), |first| writer.u64(first))
+}
+
+fn take_first(r: &mut Reader<'_>, name: &'static str) -> Result<Option<u64>, DecodeError> {
+    r.bool(name)?.then(|| r.u64()).transpose()
+}
+
 impl Leg {
     pub(super) fn put(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
         self.key.put(writer)?;
-        writer.u64(self.first)?;
+        put_first(self.first, writer)?;
         writer.u64(self.offset)?;
         writer.bool(self.admitted)
     }
     pub(super) fn take(r: &mut Reader<'_>, admitted: &'static str) -> Result<Leg, DecodeError> {
-        Ok(Leg { key: Secret::take(r)?, first: r.u64()?, offset: r.u64()?, admitted: r.bool(admitted)? })
+        let (key, first) = (Secret::take(r)?, take_first(r, "first")?);
+        Ok(Leg { key, first, offset: r.u64()?, admitted: r.bool(admitted)? })
     }
 }
 
@@ -142,6 +153,10 @@ impl PutCircuit {
         }
         self.forward.put(writer)?;
         self.backward.put(writer)?;
+        writer.bool(self.hop.is_some())?;
+        if let Some(hop) = &self.hop {
+            hop.put(writer)?;
+        }
         self.owner.put(writer)
     }
 
@@ -155,7 +170,65 @@ impl PutCircuit {
         check(far != Some(near), "far", "another link or id than near")?;
         let forward = Leg::take(r, "forward.admitted")?;
         let backward = Leg::take(r, "backward.admitted")?;
-        Ok(PutCircuit { boot, circuit, generation, near, far, forward, backward, owner: Owner::take(r)? })
+        let hop = match r.bool("hop")? {
+            true => Some(HopKeys::take(r)?),
+            false => None,
+        };
+        Ok(PutCircuit { boot, circuit, generation, near, far, forward, backward, hop, owner: Owner::take(r)? })
+    }
+}
+
+impl HopKeys {
+    fn put(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
+        self.forward_mac.put(writer)?;
+        self.backward_mac.put(writer)?;
+        writer.u64(self.first)
+    }
+    fn take(r: &mut Reader<'_>) -> Result<HopKeys, DecodeError> {
+        Ok(HopKeys { forward_mac: Secret::take(r)?, backward_mac: Secret::take(r)?, first: r.u64()? })
+    }
+}
+
+impl ExtendCircuit {
+    pub(super) fn put(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
+        self.boot.put(writer)?;
+        writer.u32(self.circuit)?;
+        self.far.put(writer)?;
+        self.others.put(writer, |first, writer| writer.u64(*first))
+    }
+    pub(super) fn take(r: &mut Reader<'_>) -> Result<ExtendCircuit, DecodeError> {
+        let too_many = DecodeError::Field { name: "others", allowed: "at most 2" };
+        Ok(ExtendCircuit {
+            boot: BootId::take(r)?,
+            circuit: take_id(r, "circuit")?,
+            far: LinkEnd::take(r, "far.link", "far.id")?,
+            others: List::take(r, too_many, |r| r.u64())?,
+        })
+    }
+}
+
+impl PutLoop {
+    pub(super) fn put(&self, writer: &mut Writer<'_>) -> Result<(), Full> {
+        self.boot.put(writer)?;
+        writer.u32(self.a)?;
+        writer.u32(self.b)?;
+        writer.u16(self.class)?;
+        self.owner.put(writer)
+    }
+    pub(super) fn take(r: &mut Reader<'_>) -> Result<PutLoop, DecodeError> {
+        let (boot, a, b) = (BootId::take(r)?, take_id(r, "a")?, take_id(r, "b")?);
+        check(a != b, "b", "another link than a")?;
+        Ok(PutLoop { boot, a, b, class: r.u16()?, owner: Owner::take(r)? })
+    }
+}
+
+impl Dump {
+    const ALL: [Dump; 4] = [Dump::Classes, Dump::Links, Dump::Circuits, Dump::Ends];
+
+    pub(super) fn take(r: &mut Reader<'_>) -> Result<Dump, DecodeError> {
+        let byte = r.u8()?;
+        let known = Dump::ALL.into_iter().find(|what| *what as u8 == byte);
+        known.ok_or(DecodeError::Field { name: "what", allowed: "0 (classes) to 3 (ends)" })
     }
 }
 
@@ -193,7 +266,7 @@ impl PutEnd {
         writer.u32(self.generation)?;
         self.at.put(writer)?;
         writer.u64(self.send_first)?;
-        writer.u64(self.receive_first)?;
+        put_first(self.receive_first, writer)?;
         self.layers.put(writer, EndLayer::put)?;
         self.seal.put(writer)?;
         self.open.put(writer)
@@ -207,7 +280,7 @@ impl PutEnd {
             generation: r.u32()?,
             at: LinkEnd::take(r, "at.link", "at.id")?,
             send_first: r.u64()?,
-            receive_first: r.u64()?,
+            receive_first: take_first(r, "receive_first")?,
             layers: Layers::take(r, too_many, EndLayer::take)?,
             seal: EndSecret::take(r)?,
             open: EndSecret::take(r)?,

@@ -1,0 +1,12 @@
+//! DTLS 1.3 handshakes with BoringSSL, and what the data plane takes over from them; identities and their certificates.
+//!
+//! The library does the handshake and no more: in DTLS 1.3 a library and the data plane must never seal under one epoch
+//! (`docs/wire.md`, W-KEY-2), so [`handshake::Handshake::take_over`] gives the secrets out and frees the library's object.
+//!
+//! ```text
+//! certificate.rs  identities: keys, certificates, zones that issue them
+//! handshake.rs    one handshake: datagrams in, datagrams out, take-over
+//! ```
+
+pub mod certificate;
+pub mod handshake;

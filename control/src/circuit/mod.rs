@@ -1,0 +1,14 @@
+//! Circuits: how a client agrees keys with each hop, and what a hop does for it.
+//!
+//! ```text
+//! ntor.rs     the handshake: X25519 + ML-KEM-768, key schedule
+//! keys.rs     short-term keys of mixes: made, signed, rotated
+//! hops.rs     a mix's side: CREATE, EXTEND, DESTROY, cells of its own
+//! builder.rs  a client's side: paths built hop by hop, messages to hops, hand-over to the data plane
+//! ```
+
+pub mod builder;
+pub mod hops;
+
+/// Hops of a client's half of a call: its mix, then its rendezvous mix.
+pub const PATH: usize = 2;
