@@ -18,6 +18,7 @@
 //! demo/        a voice across two zones, and what an observer sees
 //! media/       WAV, G.711, RTP, the E-model, speech-like signals
 //! report/      text and charts
+//! local        a daemon's own socket: JSON, one object a line
 //! socket       the asking side of a data plane's control socket
 //! ```
 #![forbid(unsafe_code)]
@@ -30,6 +31,7 @@ pub mod demo;
 #[cfg(feature = "lab")]
 pub mod lab;
 pub mod link;
+pub mod local;
 pub mod media;
 pub mod message;
 pub mod plane;
