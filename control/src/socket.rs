@@ -12,7 +12,7 @@ use rustix::net::{
     sockopt,
 };
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -141,6 +141,11 @@ impl ControlSocket {
         let mut socket = ControlSocket { fd, path: path.to_owned(), next_id: 1, timeout: TIMEOUT, buffer };
         socket.set_timeout(TIMEOUT)?;
         Ok(socket)
+    }
+
+    /// The descriptor, to poll.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 
     /// The socket's path.

@@ -1,6 +1,8 @@
 //! The control side's view of a data plane: requests with their outcome, cells and datagrams handed over.
 
-use drover_wire::control::{Refusal, Request, Welcome};
+pub mod socket;
+
+use drover_wire::control::{Dump, Refusal, Request, Welcome};
 use std::fmt;
 
 /// An instant on both clocks.
@@ -46,4 +48,36 @@ pub trait Plane {
     /// # Errors
     /// [`PlaneError`].
     fn report(&mut self, request: &Request) -> Result<String, PlaneError>;
+}
+
+/// Pages of a dump: every page has one object at least, and a data plane has fewer than this.
+const PAGES_MAX: u32 = 1 << 21;
+
+/// All objects of a dump, page by page.
+///
+/// # Errors
+/// The data plane's; [`PlaneError::Gone`] when what it says is no dump.
+pub fn dump(plane: &mut dyn Plane, what: Dump) -> Result<Vec<serde_json::Value>, PlaneError> {
+    let name = match what {
+        Dump::Classes => "classes",
+        Dump::Links => "links",
+        Dump::Circuits => "circuits",
+        Dump::Ends => "ends",
+    };
+    let odd = |what: &str| PlaneError::Gone(format!("the dump of {name} {what}; are both programs of the same build?"));
+    let (mut all, mut from) = (Vec::new(), 0);
+    for _ in 0..PAGES_MAX {
+        let json = plane.report(&Request::Dump { what, from })?;
+        let mut page: serde_json::Value = serde_json::from_str(&json).map_err(|_| odd("is no JSON"))?;
+        match page[name].take() {
+            serde_json::Value::Array(objects) => all.extend(objects),
+            _ => return Err(odd("has no list of that name")),
+        }
+        match page["next"].as_u64().map(u32::try_from) {
+            None => return Ok(all),
+            Some(Ok(next)) if next > from => from = next,
+            Some(_) => break,
+        }
+    }
+    Err(odd("does not end"))
 }
