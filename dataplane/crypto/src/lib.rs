@@ -6,6 +6,7 @@
 
 pub mod conformance;
 pub mod end;
+pub mod hop;
 pub mod prefetch;
 pub mod reference;
 pub mod schedule;
