@@ -120,6 +120,37 @@ pub struct LinkCounters {
     pub refused: std::collections::BTreeMap<&'static str, u64>,
 }
 
+/// What circuits, rendezvous and calls need of the node's links: messages to neighbours, and who they are. [`Links`] is one;
+/// tests bring their own.
+pub trait Neighbours {
+    /// As [`Links::send`].
+    ///
+    /// # Errors
+    /// [`SendError`]; `None` when there is no such link.
+    fn send(&mut self, now: Now, link: u32, kind: u8, bytes: &[u8]) -> Result<u32, Option<SendError>>;
+    /// As [`Links::link_of`].
+    fn link_of(&self, peer: NodeId) -> Option<u32>;
+    /// As [`Links::peer_of`].
+    fn peer_of(&self, link: u32) -> Option<PeerInfo>;
+    /// As [`Links::lower_ids_are_ours`].
+    fn lower_ids_are_ours(&self, link: u32) -> bool;
+}
+
+impl Neighbours for Links {
+    fn send(&mut self, now: Now, link: u32, kind: u8, bytes: &[u8]) -> Result<u32, Option<SendError>> {
+        Links::send(self, now, link, kind, bytes)
+    }
+    fn link_of(&self, peer: NodeId) -> Option<u32> {
+        Links::link_of(self, peer)
+    }
+    fn peer_of(&self, link: u32) -> Option<PeerInfo> {
+        Links::peer_of(self, link)
+    }
+    fn lower_ids_are_ours(&self, link: u32) -> bool {
+        Links::lower_ids_are_ours(self, link)
+    }
+}
+
 /// The links of one node.
 pub struct Links {
     _config: LinkConfig,
