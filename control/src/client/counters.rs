@@ -55,8 +55,12 @@ counts! {
     rtp_dropped_oldest,
     /// RTP packets sent in a cell.
     rtp_sent,
+    /// Cells sent with a word of call control.
+    control_sent,
     /// Cells sent without a packet.
     fillers_sent,
+    /// Cells received with a word of call control.
+    control_received,
     /// Cells received without a packet.
     fillers_received,
     /// Cells received whose end-to-end seal is wrong, dropped.

@@ -1,7 +1,8 @@
-//! A line: the two rings of one end between the RTP thread and the pacing thread.
+//! A line: the rings of one end, between the RTP thread and the pacing thread, and between the agent and the latter.
 //!
 //! Towards the network the pacing thread keeps the newest two packets and drops the older ones, counted: after a hiccup
-//! a listener hears what is said now. It looks once a cell, so that the ring itself is the queue.
+//! a listener hears what is said now. It looks once a cell, so that the ring itself is the queue. Call control has a
+//! small ring of its own each way and goes before speech.
 
 use super::counters::EndCounters;
 use drover_nic::ring::{Consumer, Producer, ring};
@@ -16,6 +17,10 @@ pub const QUEUE: usize = 2;
 /// Packets of a ring. Towards the network it is emptied down to [`QUEUE`] once a cell, so this bounds a burst within
 /// 20 ms; from the network it bounds how long the RTP thread may be held up (1.28 s).
 pub const RING: usize = 64;
+/// Bytes of the longest word of call control (`docs/wire.md`, W-END-6): below every cell's largest packet.
+pub const CONTROL_MAX: usize = 64;
+/// Words of call control that wait in each direction.
+pub const CONTROL_RING: usize = 8;
 
 /// Room for a packet.
 struct Packet {
@@ -38,6 +43,15 @@ pub struct Inside {
     shared: Arc<Shared>,
     speech: Consumer<Packet>,
     heard: Producer<Packet>,
+    orders: Consumer<Packet>,
+    reports: Producer<Packet>,
+}
+
+/// The agent's part: the clients' own words about their call.
+pub struct ControlSide {
+    id: u32,
+    orders: Producer<Packet>,
+    reports: Consumer<Packet>,
 }
 
 /// The RTP thread's half.
@@ -48,13 +62,22 @@ pub struct Outside {
     heard: Consumer<Packet>,
 }
 
-/// Makes the line of the end with this id.
+/// Makes the line of the end with this id, for calls that nobody here controls.
 pub fn line(id: u32) -> (Inside, Outside) {
+    let (inside, outside, _) = controlled_line(id);
+    (inside, outside)
+}
+
+/// Makes the line of the end with this id, with the part of whoever controls its calls.
+pub fn controlled_line(id: u32) -> (Inside, Outside, ControlSide) {
+    let (order, orders) = ring(CONTROL_RING, || BLANK);
+    let (report, reports) = ring(CONTROL_RING, || BLANK);
     let (to_network, speech) = ring(RING, || BLANK);
     let (heard, from_network) = ring(RING, || BLANK);
     let shared = Arc::new(Shared { up: AtomicBool::new(false), counters: Arc::default() });
-    let inside = Inside { id, shared: Arc::clone(&shared), speech, heard };
-    (inside, Outside { id, shared, speech: to_network, heard: from_network })
+    let inside = Inside { id, shared: Arc::clone(&shared), speech, heard, orders, reports: report };
+    let control = ControlSide { id, orders: order, reports };
+    (inside, Outside { id, shared, speech: to_network, heard: from_network }, control)
 }
 
 impl Inside {
@@ -72,6 +95,8 @@ impl Inside {
     pub fn set_up(&mut self, up: bool) {
         let stale = self.speech.waiting();
         self.speech.release(stale);
+        let stale = self.orders.waiting();
+        self.orders.release(stale);
         self.shared.up.store(up, Ordering::Release);
     }
 
@@ -93,6 +118,26 @@ impl Inside {
             packet.copy_from_slice(&FILLER[..packet.len()]);
             0
         })
+    }
+
+    /// Takes the next word of call control into `packet`, all of which is written then, and returns its length; 0 when
+    /// none waits, and nothing is written.
+    ///
+    /// # Panics
+    /// When `packet` is longer than [`RTP_MAX`] or shorter than [`CONTROL_MAX`]: the caller's bug.
+    #[inline]
+    pub fn take_control(&mut self, packet: &mut [u8]) -> usize {
+        let taken = self.orders.pop_with(|from| {
+            packet.copy_from_slice(&from.bytes[..packet.len()]);
+            from.len
+        });
+        taken.unwrap_or(0)
+    }
+
+    /// Gives a word of the peer to whoever controls the call; false when the ring is full, or the word too long.
+    #[inline]
+    pub fn give_control(&mut self, word: &[u8]) -> bool {
+        word.len() <= CONTROL_MAX && give(&mut self.reports, word)
     }
 
     /// Gives a packet to the RTP thread; false when its ring is full, or the packet longer than [`RTP_MAX`].
@@ -126,6 +171,24 @@ impl Outside {
     /// Takes the next packet from the network, in place; `None` when there is none.
     pub fn take_with<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
         self.heard.pop_with(|packet| read(&packet.bytes[..packet.len.min(RTP_MAX)]))
+    }
+}
+
+impl ControlSide {
+    /// The end's id.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Says a word to the peer, in the next cell of the call; false when the ring is full, or the word empty or longer
+    /// than [`CONTROL_MAX`].
+    pub fn say(&mut self, word: &[u8]) -> bool {
+        !word.is_empty() && word.len() <= CONTROL_MAX && give(&mut self.orders, word)
+    }
+
+    /// The peer's next word, in place; `None` when there is none.
+    pub fn hear<R>(&mut self, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        self.reports.pop_with(|packet| read(&packet.bytes[..packet.len.min(CONTROL_MAX)]))
     }
 }
 
@@ -199,5 +262,28 @@ mod tests {
             assert_eq!(outside.take_with(<[u8]>::to_vec), Some(vec![n as u8]));
         }
         assert_eq!(outside.take_with(|_| ()), None);
+    }
+    #[test]
+    fn words_of_control_have_rings_of_their_own() {
+        let (mut inside, mut outside, mut control) = controlled_line(1);
+        inside.set_up(true);
+        assert!(
+            !control.say(&[]) && !control.say(&[1; CONTROL_MAX + 1]) && !inside.give_control(&[1; CONTROL_MAX + 1])
+        );
+        assert!(outside.give(b"speech"));
+        for n in 0..CONTROL_RING {
+            assert!(control.say(&[n as u8; CONTROL_MAX]) && inside.give_control(&[n as u8]));
+        }
+        assert!(!control.say(&[1]) && !inside.give_control(&[1]));
+        let mut packet = [9; 198];
+        for n in 0..CONTROL_RING {
+            assert_eq!((inside.take_control(&mut packet), packet[0]), (CONTROL_MAX, n as u8));
+            assert_eq!(control.hear(<[u8]>::to_vec), Some(vec![n as u8]));
+        }
+        assert_eq!((inside.take_control(&mut packet), control.hear(|_| ())), (0, None));
+        assert_eq!(inside.take(&mut packet), 6, "speech waits behind");
+        assert!(control.say(b"old"));
+        inside.set_up(false);
+        assert_eq!(inside.take_control(&mut packet), 0, "nothing of this call reaches the next");
     }
 }

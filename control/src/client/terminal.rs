@@ -5,7 +5,7 @@ use super::layers::{EndLayers, Scratch};
 use super::line::{Inside, RTP_MAX};
 use super::spent::Claim;
 use drover_crypto::Layers;
-use drover_crypto::end::EndKey;
+use drover_crypto::end::{EndKey, Kind};
 use drover_crypto::reference::CtrLayers;
 use drover_dataplane::drops::DropReason;
 use drover_dataplane::terminal::Terminal;
@@ -123,20 +123,26 @@ impl<L: Layers> Terminal for ClientTerminal<L> {
         };
         let packet = &mut self.packet[..rtp_room(body.len())];
         let counters = &self.counters[state.line.unwrap_or(self.lines.len())];
-        let mut len = state.line.map_or(0, |line| self.lines[line].take(packet));
+        let mut kind = Kind::Control;
+        let mut len = state.line.map_or(0, |line| self.lines[line].take_control(packet));
+        if len == 0 {
+            kind = Kind::Media;
+            len = state.line.map_or(0, |line| self.lines[line].take(packet));
+        }
         if len > packet.len() {
             // The RTP thread lets nothing larger through.
             counters.rtp_too_large.add(1);
             len = 0;
         }
         let number = state.number;
-        if state.seal.seal(number, &packet[..len], body).is_err() {
+        if state.seal.seal_kind(number, kind, &packet[..len], body).is_err() {
             // A body too short for any payload: `expand` refuses it.
             body.fill(0);
         }
-        let spoken = u64::from(len > 0);
-        counters.rtp_sent.add(spoken);
-        counters.fillers_sent.add(1 - spoken);
+        let (said, control) = (u64::from(len > 0), u64::from(kind == Kind::Control));
+        counters.rtp_sent.add(said - control);
+        counters.control_sent.add(control);
+        counters.fillers_sent.add(1 - said);
         state.number = number.wrapping_add(1);
         let counter = state.counter;
         state.counter = counter.wrapping_add(1);
@@ -149,7 +155,7 @@ impl<L: Layers> Terminal for ClientTerminal<L> {
         let state = state.ok_or(DropReason::UnknownCircuit)?;
         state.layers.peel(counter, body, &mut self.scratch);
         let counters = &self.counters[state.line.unwrap_or(self.lines.len())];
-        let Ok((number, payload)) = state.open.open(body) else {
+        let Ok((number, kind, payload)) = state.open.open(body) else {
             counters.end_broken.add(1);
             return Err(DropReason::EndBroken);
         };
@@ -162,8 +168,18 @@ impl<L: Layers> Terminal for ClientTerminal<L> {
             counters.fillers_received.add(1);
             return Ok(());
         }
-        counters.rtp_received.add(1);
-        if !state.line.is_some_and(|line| self.lines[line].give(&body[payload])) {
+        let line = state.line.and_then(|line| self.lines.get_mut(line));
+        let given = match kind {
+            Kind::Media => {
+                counters.rtp_received.add(1);
+                line.is_some_and(|line| line.give(&body[payload]))
+            }
+            Kind::Control => {
+                counters.control_received.add(1);
+                line.is_some_and(|line| line.give_control(&body[payload]))
+            }
+        };
+        if !given {
             counters.end_full.add(1);
             return Err(DropReason::EndFull);
         }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::client::line::{Outside, RING, line};
+use crate::client::line::{CONTROL_MAX, CONTROL_RING, ControlSide, Outside, RING, controlled_line, line};
 use drover_crypto::testing::NonInvolutive;
 use drover_wire::control::{BootId, EndLayer, EndSecret, LinkEnd, Secret};
 use proptest::prelude::*;
@@ -34,16 +34,17 @@ fn mirrored(put: &PutEnd) -> PutEnd {
 struct Client {
     terminal: ClientTerminal<NonInvolutive>,
     outside: Outside,
+    control: ControlSide,
     counters: ClientCounters,
 }
 
 impl Client {
     fn new(put: &PutEnd, body: usize) -> Client {
-        let (inside, outside) = line(1);
+        let (inside, outside, control) = controlled_line(1);
         let counters = ClientCounters::new(vec![(1, Arc::clone(inside.counters()))]);
         let mut terminal = ClientTerminal::new(vec![inside], &counters);
         terminal.add(0, ClientTerminal::expand(put, body).expect("a right put"));
-        Client { terminal, outside, counters }
+        Client { terminal, outside, control, counters }
     }
 
     fn count(&self, name: &str) -> u64 {
@@ -115,6 +116,29 @@ fn a_full_ring_drops_and_says_so() {
         assert_eq!(callee.terminal.deliver(0, 0, counter, &mut body), expected);
     }
     assert_eq!(callee.count("end_full"), 1);
+}
+
+#[test]
+fn control_goes_before_speech_and_arrives_apart() {
+    let (mut caller, mut callee) = pair(224);
+    let word = [0x42; CONTROL_MAX];
+    assert!(caller.outside.give(b"speech") && caller.control.say(&word));
+    for _ in 0..2 {
+        let (counter, mut body) = caller.fill(224);
+        assert_eq!(callee.terminal.deliver(0, 0, counter, &mut body), Ok(()));
+    }
+    assert_eq!(callee.control.hear(<[u8]>::to_vec), Some(word.to_vec()));
+    assert_eq!(callee.outside.take_with(<[u8]>::to_vec), Some(b"speech".to_vec()));
+    assert_eq!((caller.count("control_sent"), caller.count("rtp_sent")), (1, 1));
+    assert_eq!((callee.count("control_received"), callee.count("rtp_received")), (1, 1));
+    // Nobody reads: the ring fills, what is beyond is dropped and counted.
+    for n in 0..=CONTROL_RING {
+        assert!(caller.control.say(b"x"));
+        let (counter, mut body) = caller.fill(224);
+        let expected = if n < CONTROL_RING { Ok(()) } else { Err(DropReason::EndFull) };
+        assert_eq!(callee.terminal.deliver(0, 0, counter, &mut body), expected);
+    }
+    assert_eq!((callee.count("end_full"), callee.count("control_received")), (1, CONTROL_RING as u64 + 2));
 }
 
 #[test]

@@ -8,7 +8,8 @@ use std::ops::Range;
 
 use aes_gcm::Tag;
 use aes_gcm::aead::{AeadInOut, KeyInit};
-use drover_wire::cell::end_body::{LENGTH, PartsMut, SEALED_AT, read_inner, split_mut, write_inner};
+pub use drover_wire::cell::end_body::Kind;
+use drover_wire::cell::end_body::{LENGTH, PartsMut, SEALED_AT, read_inner, split_mut, write_kind};
 pub use drover_wire::cell::{BodyError, TooLong};
 use zeroize::ZeroizeOnDrop;
 
@@ -54,9 +55,18 @@ impl EndKey {
     ///
     /// [`TooLong`] when the payload does not fit; then nothing is written.
     pub fn seal(&self, number: u64, payload: &[u8], body: &mut [u8]) -> Result<(), TooLong> {
+        self.seal_kind(number, Kind::Media, payload, body)
+    }
+
+    /// Seals a payload of either kind, with the same work. Otherwise as [`EndKey::seal`].
+    ///
+    /// # Errors
+    ///
+    /// [`TooLong`] when the payload does not fit; then nothing is written.
+    pub fn seal_kind(&self, number: u64, kind: Kind, payload: &[u8], body: &mut [u8]) -> Result<(), TooLong> {
         let no_room = TooLong { len: payload.len(), max: 0 };
         let PartsMut { number: explicit, sealed, tag } = split_mut(body).ok_or(no_room)?;
-        write_inner(sealed, payload)?;
+        write_kind(sealed, kind, payload)?;
         *explicit = number.to_be_bytes();
         *tag = self
             .gcm
@@ -66,20 +76,20 @@ impl EndKey {
         Ok(())
     }
 
-    /// Opens a body in place: its number, and where in it the payload lies. Replays are the caller's to refuse.
+    /// Opens a body in place: its number, what the payload is and where in the body it lies. Replays are the caller's to refuse.
     ///
     /// # Errors
     ///
     /// [`EndError`]: anything but a body that [`EndKey::seal`] made under this key.
-    pub fn open(&self, body: &mut [u8]) -> Result<(u64, Range<usize>), EndError> {
+    pub fn open(&self, body: &mut [u8]) -> Result<(u64, Kind, Range<usize>), EndError> {
         let PartsMut { number: explicit, sealed, tag } = split_mut(body).ok_or(EndError::Tag)?;
         let number = u64::from_be_bytes(*explicit);
         self.gcm
             .decrypt_inout_detached(&nonce(&self.iv, number), explicit, (&mut *sealed).into(), &Tag::from(*tag))
             .map_err(|_| EndError::Tag)?;
-        let payload = read_inner(sealed).map_err(EndError::Inner)?;
+        let (kind, payload) = read_inner(sealed).map_err(EndError::Inner)?;
         let start = SEALED_AT + LENGTH;
-        Ok((number, start..start + payload.len()))
+        Ok((number, kind, start..start + payload.len()))
     }
 }
 
@@ -123,7 +133,7 @@ mod tests {
             assert_eq!(key().seal(1, &payload, &mut body), refused);
             assert!(body.iter().all(|&byte| byte == 7), "nothing was written");
             assert_eq!(key().seal(1, &payload[..max], &mut body), Ok(()));
-            assert_eq!(key().open(&mut body), Ok((1, 10..10 + max)));
+            assert_eq!(key().open(&mut body), Ok((1, Kind::Media, 10..10 + max)));
         }
     }
 
@@ -137,19 +147,22 @@ mod tests {
         }
         let mut body = [7; 26];
         assert_eq!(key().seal(1, &[], &mut body), Ok(()));
-        assert_eq!(key().open(&mut body), Ok((1, 10..10)));
+        assert_eq!(key().open(&mut body), Ok((1, Kind::Media, 10..10)));
     }
 
     /// A peer with the key but another idea of the format.
     #[test]
     fn a_lying_length_and_dirty_padding_are_refused() {
         for (length, dirty, expected) in [
-            (198, None, Ok((9, 10..208))),
+            (198, None, Ok((9, Kind::Media, 10..208))),
             (199, None, Err(EndError::Inner(BodyError::Length))),
             (u16::MAX, None, Err(EndError::Inner(BodyError::Length))),
+            (0x8000 | 198, None, Ok((9, Kind::Control, 10..208))),
+            (0x8000 | 199, None, Err(EndError::Inner(BodyError::Length))),
+            (0x8000, None, Err(EndError::Inner(BodyError::Length))),
             (0, Some(0), Err(EndError::Inner(BodyError::Padding))),
             (0, Some(197), Err(EndError::Inner(BodyError::Padding))),
-            (5, Some(4), Ok((9, 10..15))),
+            (5, Some(4), Ok((9, Kind::Media, 10..15))),
             (5, Some(5), Err(EndError::Inner(BodyError::Padding))),
         ] {
             let mut text = [0; 200];
@@ -175,11 +188,13 @@ mod tests {
             payload in prop::collection::vec(any::<u8>(), 0..=198),
             dirt: u8,
             spare in 0usize..300,
+            control: bool,
         ) {
             let mut body = vec![dirt; payload.len() + 26 + spare];
-            key().seal(number, &payload, &mut body).expect("fits");
-            let (opened, at) = key().open(&mut body).expect("opens");
-            prop_assert_eq!(opened, number);
+            let kind = if control && !payload.is_empty() { Kind::Control } else { Kind::Media };
+            key().seal_kind(number, kind, &payload, &mut body).expect("fits");
+            let (opened, said, at) = key().open(&mut body).expect("opens");
+            prop_assert_eq!((opened, said), (number, kind));
             prop_assert_eq!(&body[at], &payload[..]);
         }
 

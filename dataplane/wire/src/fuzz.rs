@@ -85,8 +85,8 @@ fn bodies(bytes: &[u8]) {
         assert_eq!(written, Ok(()));
         assert_eq!(hop::covered(again), hop::covered(bytes));
     }
-    if let Ok(payload) = end_body::read_inner(bytes) {
-        let written = end_body::write_inner(again, payload);
+    if let Ok((kind, payload)) = end_body::read_inner(bytes) {
+        let written = end_body::write_kind(again, kind, payload);
         assert_eq!(written, Ok(()));
         assert_eq!(again, bytes);
     }
