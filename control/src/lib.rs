@@ -34,6 +34,7 @@ pub mod link;
 pub mod local;
 pub mod media;
 pub mod message;
+pub mod mix;
 pub mod plane;
 pub mod rendezvous;
 pub mod report;

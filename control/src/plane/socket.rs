@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 /// A data plane in one life of it: another boot id is [`PlaneError::Gone`].
 pub struct SocketPlane {
     requests: ControlSocket,
+    gone: Option<PlaneError>,
     punts: Punts,
     welcome: Welcome,
 }
@@ -37,13 +38,13 @@ impl SocketPlane {
         socket.done("Subscribe", &Request::Subscribe { boot: welcome.boot }).map_err(of)?;
         let buffer = Zeroizing::new(vec![0; PUNT_MAX]);
         let punts = Punts { socket, buffer, expected: None, lost: 0, path: path.to_owned() };
-        Ok(SocketPlane { requests, punts, welcome })
+        Ok(SocketPlane { requests, gone: None, punts, welcome })
     }
 
     /// Both halves: what requests go to, and where punts come from.
     pub fn split(&mut self) -> (Requests<'_>, &mut Punts) {
-        let SocketPlane { requests, punts, welcome } = self;
-        (Requests { socket: requests, welcome }, punts)
+        let SocketPlane { requests, gone, punts, welcome } = self;
+        (Requests { socket: requests, gone, welcome }, punts)
     }
 
     /// The descriptor that becomes readable when something was handed over.
@@ -65,7 +66,7 @@ impl Punts {
     ///
     /// # Errors
     /// [`PlaneError::Gone`] when the data plane closed the connection.
-    pub fn next(&mut self) -> Result<Option<Punt<'_>>, PlaneError> {
+    pub fn take(&mut self) -> Result<Option<Punt<'_>>, PlaneError> {
         let length = loop {
             match rustix::net::recv(self.socket.as_fd(), &mut self.buffer[..], RecvFlags::DONTWAIT) {
                 Ok((0, _)) => return Err(self.closed("closed by the data plane")),
@@ -98,7 +99,31 @@ impl Punts {
 /// What requests go to.
 pub struct Requests<'p> {
     socket: &'p mut ControlSocket,
+    gone: &'p mut Option<PlaneError>,
     welcome: &'p Welcome,
+}
+
+impl Requests<'_> {
+    /// Why this life of the data plane is over, once a request has found out.
+    pub fn gone(&self) -> Option<PlaneError> {
+        self.gone.clone()
+    }
+
+    /// One request; what ends a life is remembered, and asked no more.
+    fn call(&mut self, request: &Request) -> Result<OwnedReply, PlaneError> {
+        if let Some(error) = &self.gone {
+            return Err(error.clone());
+        }
+        let result = match self.socket.call(request) {
+            Ok(OwnedReply::Refused { code, text }) => Err(refused(code, text)),
+            Ok(reply) => Ok(reply),
+            Err(error) => Err(gone(error)),
+        };
+        if let Err(error @ PlaneError::Gone(_)) = &result {
+            *self.gone = Some(error.clone());
+        }
+        result
+    }
 }
 
 impl Plane for Requests<'_> {
@@ -107,17 +132,15 @@ impl Plane for Requests<'_> {
     }
 
     fn ask(&mut self, request: &Request) -> Result<(), PlaneError> {
-        match self.socket.call(request).map_err(gone)? {
+        match self.call(request)? {
             OwnedReply::Done => Ok(()),
-            OwnedReply::Refused { code, text } => Err(refused(code, text)),
             _ => Err(PlaneError::Gone("a request was not answered with Done".to_owned())),
         }
     }
 
     fn report(&mut self, request: &Request) -> Result<String, PlaneError> {
-        match self.socket.call(request).map_err(gone)? {
+        match self.call(request)? {
             OwnedReply::Report(json) => Ok(json),
-            OwnedReply::Refused { code, text } => Err(refused(code, text)),
             _ => Err(PlaneError::Gone("a question was not answered with a report".to_owned())),
         }
     }

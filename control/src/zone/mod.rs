@@ -65,6 +65,16 @@ pub struct ZoneDocument {
     pub peers: Vec<PeerZone>,
 }
 
+impl ZoneDocument {
+    /// The authority that a document file names, nothing else checked: who holds a certificate of it has reason to trust it.
+    ///
+    /// # Errors
+    /// [`ZoneError`] names the file.
+    pub fn authority_of(_file: &Path) -> Result<Certificate, ZoneError> {
+        todo!()
+    }
+}
+
 /// Why a document is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ZoneError(pub String);
