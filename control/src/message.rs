@@ -20,6 +20,8 @@ pub mod link {
     pub const KEYS_WANTED: u8 = 20;
     /// Short-term keys, signed each by its mix.
     pub const KEYS: u8 = 21;
+    /// The circuit has ended here too: its id is free.
+    pub const DESTROYED: u8 = 22;
     /// Join two halves of a call here.
     pub const SPLICE: u8 = 32;
     /// Joined.

@@ -1,7 +1,7 @@
 //! A client's side of circuits.
 
 use crate::channel::SendError;
-use crate::link::Links;
+use crate::link::Neighbours;
 use crate::plane::{Now, Plane, PlaneError};
 use crate::zone::Zones;
 use drover_dtls::certificate::NodeId;
@@ -46,8 +46,8 @@ pub enum BuilderEvent {
 pub struct Builder {}
 
 impl Builder {
-    /// No circuits yet.
-    pub fn new(_zones: Arc<Zones>, _now: Now) -> Builder {
+    /// No circuits yet. `me` is this client: the first hop's handshake is bound to it.
+    pub fn new(_me: NodeId, _zones: Arc<Zones>, _now: Now) -> Builder {
         todo!()
     }
     /// Begins a circuit over `link` along `path`, the link's own mix first; `admitted` ones own slots all along.
@@ -58,7 +58,7 @@ impl Builder {
     pub fn on_link_message(
         &mut self,
         _plane: &mut dyn Plane,
-        _links: &mut Links,
+        _links: &mut dyn Neighbours,
         _now: Now,
         _link: u32,
         _kind: u8,
@@ -75,7 +75,7 @@ impl Builder {
         todo!()
     }
     /// Does what is due.
-    pub fn on_tick(&mut self, _plane: &mut dyn Plane, _links: &mut Links, _now: Now) {
+    pub fn on_tick(&mut self, _plane: &mut dyn Plane, _links: &mut dyn Neighbours, _now: Now) {
         todo!()
     }
     /// When [`Builder::on_tick`] next has something to do, monotonic ns.
@@ -116,7 +116,7 @@ impl Builder {
         todo!()
     }
     /// Ends a circuit, handed over or not: removed here, DESTROY along the path.
-    pub fn close(&mut self, _plane: &mut dyn Plane, _links: &mut Links, _now: Now, _circuit: CircuitHandle) {
+    pub fn close(&mut self, _plane: &mut dyn Plane, _links: &mut dyn Neighbours, _now: Now, _circuit: CircuitHandle) {
         todo!()
     }
 }

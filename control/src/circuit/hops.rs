@@ -1,6 +1,6 @@
 //! A mix's side of circuits.
 
-use crate::link::{Links, PeerInfo};
+use crate::link::{Neighbours, PeerInfo};
 use crate::plane::{Now, Plane, PlaneError};
 use crate::zone::Zones;
 use drover_dtls::certificate::Identity;
@@ -60,7 +60,7 @@ impl Hops {
     pub fn on_link_message(
         &mut self,
         _plane: &mut dyn Plane,
-        _links: &mut Links,
+        _links: &mut dyn Neighbours,
         _now: Now,
         _from: (u32, PeerInfo),
         _kind: u8,
@@ -69,19 +69,25 @@ impl Hops {
         todo!()
     }
     /// Takes what the data plane handed over; false when it is not for circuits.
-    pub fn on_punt(&mut self, _plane: &mut dyn Plane, _links: &mut Links, _now: Now, _punt: &Punt<'_>) -> bool {
+    pub fn on_punt(
+        &mut self,
+        _plane: &mut dyn Plane,
+        _links: &mut dyn Neighbours,
+        _now: Now,
+        _punt: &Punt<'_>,
+    ) -> bool {
         todo!()
     }
     /// A link came up: neighbours of the zone exchange short-term keys.
-    pub fn on_link_up(&mut self, _links: &mut Links, _now: Now, _link: u32, _peer: PeerInfo) {
+    pub fn on_link_up(&mut self, _links: &mut dyn Neighbours, _now: Now, _link: u32, _peer: PeerInfo) {
         todo!()
     }
     /// A link went down, and the circuits over it.
-    pub fn on_link_down(&mut self, _plane: &mut dyn Plane, _links: &mut Links, _now: Now, _link: u32) {
+    pub fn on_link_down(&mut self, _plane: &mut dyn Plane, _links: &mut dyn Neighbours, _now: Now, _link: u32) {
         todo!()
     }
     /// Does what is due.
-    pub fn on_tick(&mut self, _plane: &mut dyn Plane, _links: &mut Links, _now: Now) {
+    pub fn on_tick(&mut self, _plane: &mut dyn Plane, _links: &mut dyn Neighbours, _now: Now) {
         todo!()
     }
     /// When [`Hops::on_tick`] next has something to do, monotonic ns.
@@ -97,7 +103,7 @@ impl Hops {
         todo!()
     }
     /// A circuit id of our half that is free on a link.
-    pub fn free_id(&mut self, _links: &Links, _link: u32) -> Option<u32> {
+    pub fn free_id(&mut self, _links: &dyn Neighbours, _link: u32) -> Option<u32> {
         todo!()
     }
     /// Gives a circuit that ends here its far side: the other half of a call.
@@ -112,11 +118,29 @@ impl Hops {
         todo!()
     }
     /// Ends a circuit: DESTROY to both sides.
-    pub fn destroy(&mut self, _plane: &mut dyn Plane, _links: &mut Links, _now: Now, _circuit: u32) {
+    pub fn destroy(&mut self, _plane: &mut dyn Plane, _links: &mut dyn Neighbours, _now: Now, _circuit: u32) {
         todo!()
     }
     /// The counts.
     pub fn counters(&self) -> &HopCounters {
         todo!()
+    }
+}
+
+impl crate::rendezvous::Circuits for Hops {
+    fn send(&mut self, now: Now, circuit: u32, kind: u8, bytes: &[u8]) -> bool {
+        Hops::send(self, now, circuit, kind, bytes)
+    }
+    fn free_id(&mut self, links: &dyn Neighbours, link: u32) -> Option<u32> {
+        Hops::free_id(self, links, link)
+    }
+    fn splice(&mut self, plane: &mut dyn Plane, circuit: u32, far: LinkEnd) -> Result<(), PlaneError> {
+        Hops::splice(self, plane, circuit, far)
+    }
+    fn loop_ends(&self) -> (u32, u32) {
+        Hops::loop_ends(self)
+    }
+    fn destroy(&mut self, plane: &mut dyn Plane, links: &mut dyn Neighbours, now: Now, circuit: u32) {
+        Hops::destroy(self, plane, links, now, circuit);
     }
 }
