@@ -5,8 +5,26 @@
 use crate::drops::DropReason;
 use crate::limits::CLASSES_MAX;
 
-/// Buckets of the lateness histogram: bucket b counts departures less than 2^b ns after their instant.
-pub const LATENESS_BUCKETS: usize = 32;
+/// Bits of a lateness, below its highest one, that the histogram tells apart: a bucket is an eighth of its octave wide.
+const LATENESS_BITS: u32 = 3;
+/// Octaves of the lateness histogram that are told apart; what is later than 2^32 ns counts with the last.
+const LATENESS_OCTAVES: usize = 32;
+/// Buckets of the lateness histogram ([`lateness_bucket`]).
+pub const LATENESS_BUCKETS: usize = (LATENESS_OCTAVES - LATENESS_BITS as usize + 1) << LATENESS_BITS;
+
+/// The bucket of a departure `late` ns after its instant: exact below 8 ns, then eight buckets an octave.
+pub const fn lateness_bucket(late: u64) -> usize {
+    let Some(above) = late.checked_ilog2() else { return 0 };
+    let Some(shift) = above.checked_sub(LATENESS_BITS) else { return late as usize };
+    let bucket = ((shift as usize) << LATENESS_BITS) + (late >> shift) as usize;
+    if bucket < LATENESS_BUCKETS { bucket } else { LATENESS_BUCKETS - 1 }
+}
+
+/// The least lateness beyond a bucket, ns.
+pub const fn lateness_bound(bucket: usize) -> u64 {
+    let shift = (bucket >> LATENESS_BITS).saturating_sub(1);
+    (bucket as u64 - ((shift as u64) << LATENESS_BITS) + 1) << shift
+}
 
 /// Counters of one worker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,8 +103,7 @@ impl Counters {
 
     /// Counts a departure `late` ns after its instant.
     pub fn late(&mut self, late: u64) {
-        let bucket = (u64::BITS - late.leading_zeros()) as usize;
-        self.lateness[bucket.min(LATENESS_BUCKETS - 1)] += 1;
+        self.lateness[lateness_bucket(late)] += 1;
     }
 
     /// All drops.
@@ -111,4 +128,23 @@ pub struct LinkCounters {
     pub missed: u64,
     /// The class's count of whole sweeps lost when the link joined.
     pub sweeps_at_join: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_of_lateness_cover_everything_and_are_an_eighth_of_an_octave() {
+        let mut before = 0;
+        for bucket in 0..LATENESS_BUCKETS {
+            let bound = lateness_bound(bucket);
+            assert_eq!(lateness_bucket(before), bucket, "from {before}");
+            assert_eq!(lateness_bucket(bound - 1), bucket, "below {bound}");
+            assert!(bound - before <= (before / 8).max(1), "{before} to {bound}");
+            before = bound;
+        }
+        assert_eq!(before, 1 << LATENESS_OCTAVES);
+        assert_eq!(lateness_bucket(u64::MAX), LATENESS_BUCKETS - 1);
+    }
 }

@@ -4,7 +4,7 @@
 //! only (I10). Everything a worker counted is read from shared memory: asking does not touch a worker.
 
 use crate::config::{Config, Policy};
-use crate::counters::LATENESS_BUCKETS;
+use crate::counters::{LATENESS_BUCKETS, lateness_bound};
 use crate::drops::DropReason;
 use crate::publish::{self, Published};
 use crate::service::shadow::{ClassEntry, Shadow};
@@ -140,6 +140,8 @@ impl Status {
                 "filled": lab.filled,
                 "delivered": lab.delivered,
                 "waiting": self.last[worker].waiting,
+                // Upper bounds, ns, and counts of the buckets that are not empty.
+                "lateness_ns": lateness_rows(&counters.lateness),
             });
         }
         row
@@ -200,6 +202,13 @@ fn kind_name(kind: ClassKind) -> &'static str {
     }
 }
 
+/// The histogram's buckets that are not empty: upper bound, ns, and count.
+#[cfg(feature = "lab")]
+fn lateness_rows(buckets: &[u64; LATENESS_BUCKETS]) -> Vec<(u64, u64)> {
+    let all = buckets.iter().enumerate().filter(|(_, count)| **count > 0);
+    all.map(|(bucket, count)| (lateness_bound(bucket), *count)).collect()
+}
+
 /// The upper bound of the bucket that holds quantile `q`, µs; 0 when nothing was counted.
 fn quantile_us(buckets: &[u64; LATENESS_BUCKETS], q: f64) -> f64 {
     let all: u64 = buckets.iter().sum();
@@ -209,19 +218,20 @@ fn quantile_us(buckets: &[u64; LATENESS_BUCKETS], q: f64) -> f64 {
         seen += count;
         seen >= rank && seen > 0
     });
-    at.map_or(0.0, |bucket| (1u64 << bucket) as f64 / 1e3)
+    at.map_or(0.0, |bucket| lateness_bound(bucket) as f64 / 1e3)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::counters::lateness_bucket;
 
     #[test]
     fn quantiles_are_bounds_of_buckets() {
         let mut buckets = [0; LATENESS_BUCKETS];
         assert_eq!(quantile_us(&buckets, 0.99), 0.0);
-        buckets[10] = 98;
-        buckets[20] = 2;
+        buckets[lateness_bucket(1_000)] = 98;
+        buckets[lateness_bucket(1_000_000)] = 2;
         assert_eq!(quantile_us(&buckets, 0.5), 1.024);
         assert_eq!(quantile_us(&buckets, 0.98), 1.024);
         assert_eq!(quantile_us(&buckets, 0.99), 1048.576);

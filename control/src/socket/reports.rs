@@ -81,7 +81,7 @@ pub struct Lateness {
 }
 
 /// Cells against chaff of one worker.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct LabStatus {
     /// Chaff that came in.
@@ -100,6 +100,8 @@ pub struct LabStatus {
     pub delivered: u64,
     /// Cells that wait.
     pub waiting: u64,
+    /// Departures by lateness: upper bounds, ns, and counts of the buckets that are not empty.
+    pub lateness_ns: Vec<(u64, u64)>,
 }
 
 /// One class of links.
