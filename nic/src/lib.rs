@@ -4,6 +4,7 @@
 //! Every back end passes the same suite, [`conformance`].
 
 pub mod alloc_gate;
+pub mod child;
 pub mod conformance;
 mod endpoint;
 mod frames;
