@@ -15,6 +15,7 @@
 //! call/        registering, ringing, answering: a client's side
 //!
 //! lab/         networks whose keys come from a file: made, programmed, run and loaded (lab builds)
+//! supervise/   a mix's two processes kept alive
 //! demo/        a voice across two zones, and what an observer sees
 //! media/       WAV, G.711, RTP, the E-model, speech-like signals
 //! report/      text and charts
@@ -39,4 +40,5 @@ pub mod plane;
 pub mod rendezvous;
 pub mod report;
 pub mod socket;
+pub mod supervise;
 pub mod zone;

@@ -153,6 +153,11 @@ impl ControlSocket {
         &self.path
     }
 
+    /// The process id of who listens there, by the kernel's word.
+    pub fn peer(&self) -> Option<u32> {
+        sockopt::socket_peercred(&self.fd).ok().map(|peer| peer.pid.as_raw_pid() as u32)
+    }
+
     /// How long a request and its reply may take, each; not zero.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 
 mod check;
 mod lab;
+mod run_mix;
 mod status;
 
 use clap::{Parser, Subcommand};
@@ -28,6 +29,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Checks a data plane's configuration file and says how much memory it takes
     Check(check::CheckArgs),
+    /// Runs a mix: its data plane and control daemon, started again when they die
+    RunMix(run_mix::RunMixArgs),
     /// Plays a voice through a chain of four mixes on this machine and measures what an observer sees
     Demo(crate::demo::DemoArgs),
     /// Makes and programs lab networks, whose keys come from a file (lab builds)
@@ -41,6 +44,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Status(args) => status::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::RunMix(args) => run_mix::run(&args),
         Command::Demo(args) => crate::demo::main(&args),
         Command::Lab(command) => lab::run(&command),
     };
@@ -82,6 +86,8 @@ mod tests {
             "drover status --json /run/m1.sock",
             "drover status --socket /run/m1.sock",
             "drover check m1.toml",
+            "drover run-mix m1.toml",
+            "drover run-mix --adopt m1.toml",
             "drover demo --seconds 2 --cell 512 --rate 60 --seed 7 --json --ipv6 --tick-us 500",
             "drover lab keys --mixes 4 --calls 1 --idle 5 --out net.toml",
             "drover lab program net.toml --generation 2 --switch",
