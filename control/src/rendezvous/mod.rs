@@ -1,4 +1,18 @@
 //! A mix's side of calls: where clients can be reached, signals between them, and the joining of two halves.
+//!
+//! ```text
+//! sealed.rs        boxes of one size, for one holder of a key
+//! codec.rs         fields of messages
+//! messages.rs      what clients, their rendezvous mixes and other mixes say
+//! registration.rs  what a client signs
+//! lookup.rs        what is inside a lookup
+//! ```
+
+mod codec;
+pub mod lookup;
+pub mod messages;
+pub mod registration;
+pub mod sealed;
 
 use crate::link::{Neighbours, PeerInfo};
 use crate::plane::{Now, Plane, PlaneError};
