@@ -1,6 +1,7 @@
 //! Circuits: how a client agrees keys with each hop, and what a hop does for it.
 //!
 //! ```text
+//! messages.rs what circuit messages look like
 //! ntor.rs     the handshake: X25519 + ML-KEM-768, key schedule
 //! keys.rs     short-term keys of mixes: made, signed, rotated
 //! hops.rs     a mix's side: CREATE, EXTEND, DESTROY, cells of its own
@@ -9,6 +10,8 @@
 
 pub mod builder;
 pub mod hops;
+pub mod messages;
+pub mod ntor;
 
 /// Hops of a client's half of a call: its mix, then its rendezvous mix.
 pub const PATH: usize = 2;
