@@ -62,6 +62,8 @@ pub struct Want {
 pub struct State<C: Suite, const S: usize> {
     /// The turn's instant, monotonic ns: read once a turn.
     pub now: u64,
+    /// Time between two turns where they come on a grid, ns.
+    pub grain: u64,
     /// This worker's number.
     pub worker: u8,
     /// Cells.
@@ -125,6 +127,7 @@ impl<C: Suite, const S: usize> State<C, S> {
     pub fn new(worker: u8, sizes: Sizes, interval: u64) -> Self {
         State {
             now: 0,
+            grain: 0,
             worker,
             pool: Pool::new(sizes.pool),
             next: vec![crate::link::NIL; sizes.pool + 1].into_boxed_slice(),

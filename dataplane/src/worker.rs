@@ -26,16 +26,19 @@ pub struct Pace {
     pub horizon: u64,
     /// Bursts taken from the port in one turn.
     pub bursts: usize,
+    /// Time between two turns where they come on a grid, ns; 0 where they come as fast as they can. A slot shorter than
+    /// this is not late before the next turn.
+    pub grain: u64,
 }
 
 impl Pace {
     /// A core of its own: one burst a turn, so that transmit comes round quickly.
-    pub const SPIN: Pace = Pace { horizon: crate::limits::SPIN_HORIZON_NS, bursts: 1 };
+    pub const SPIN: Pace = Pace { horizon: crate::limits::SPIN_HORIZON_NS, bursts: 1, grain: 0 };
     /// A fixed grid of `tick` ns.
     pub const fn tick(tick: u64) -> Pace {
         let bursts = (BURSTS_PER_TURN as u64 * tick / 1_000_000) as usize;
         let bursts = if bursts == 0 { 1 } else { bursts };
-        Pace { horizon: crate::limits::TICK_HORIZON * tick, bursts }
+        Pace { horizon: crate::limits::TICK_HORIZON * tick, bursts, grain: tick }
     }
 }
 
@@ -70,6 +73,7 @@ impl<P: Port, C: Suite, T: Terminal, const S: usize> Worker<P, C, T, S> {
         service: ServiceEnds<C, T>,
         pace: Pace,
     ) -> Self {
+        let state = State { grain: pace.grain, ..state };
         Worker { port, state, terminal, handoff, service, pace }
     }
 

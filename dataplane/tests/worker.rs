@@ -317,6 +317,26 @@ fn a_stall_loses_slots_and_never_bunches() {
     assert!(counted.abs_diff(2 * missed) <= 2, "{counted} missed of {given_out}");
 }
 
+/// A link may be faster than its worker's tick: what falls due between two turns leaves at the second.
+#[test]
+fn slots_shorter_than_a_tick_are_not_late() {
+    let tick = 4 * PERIOD;
+    let mut w = Plain::with(1, 24, Peer::Drover, drover_dataplane::worker::Pace::tick(tick));
+    w.step = tick;
+    // The first turn comes a tick after the grid's origin.
+    w.run(2 * tick);
+    let missed = |w: &Plain| w.rig.worker.state.counters.class_missed.iter().sum::<u64>();
+    let (got, lost) = (w.got.len(), missed(&w));
+    w.run(100 * tick);
+    assert!((396..=404).contains(&(w.got.len() - got)), "{} of 400", w.got.len() - got);
+    assert_eq!(missed(&w), lost);
+    // A tick that does not come loses its slots: what was due before it is not made up.
+    let before = w.got.len();
+    w.now += 3 * tick;
+    w.turn();
+    assert!(w.got.len() - before <= 5, "{} at once", w.got.len() - before);
+}
+
 #[test]
 fn sealed_records_that_come_too_late_are_discarded_cells_and_chaff_alike() {
     let mut w = Plain::with(2, 24, Peer::Drover, drover_dataplane::worker::Pace::tick(20 * MS));

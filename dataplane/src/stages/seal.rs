@@ -62,7 +62,7 @@ impl<C: Suite, const S: usize> State<C, S> {
                 }
             }
             let Some(slot) = first.and_then(|(_, index)| self.classes[index].take(index as u8)) else { break };
-            if slot.due + slot.period <= now {
+            if slot.due + slot.period.max(self.grain) <= now {
                 self.lose(&slot);
             } else {
                 prefetch::prefetch_slice_element(&self.tx, slot.link as usize);
@@ -117,6 +117,7 @@ impl<C: Suite, const S: usize> State<C, S> {
                 self.pool.give(owed.cell);
             }
             let Slot { link, class, period, .. } = owed.slot;
+            let period = period.max(self.grain);
             let due = self.departure_of(&owed.slot, real);
             self.departures.push_back(Departure { due, period, class, link, real });
         }
