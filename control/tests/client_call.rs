@@ -178,6 +178,7 @@ impl Call {
                     first: Some(first),
                     offset,
                     next: Next::Egress { worker: 0, index, tag: index + 1, circuit: circuit_on(goes) },
+                    others: drover_wire::control::List::default(),
                 });
             };
             way(true);
@@ -233,6 +234,7 @@ fn client<const S: usize>(chain: &Chain, node: usize, put: &PutEnd) -> (Box<dyn 
         first: put.receive_first,
         offset: 0,
         next: Next::End { end: 0 },
+        others: drover_wire::control::List::default(),
     });
     (Box::new(rig), Party { outside, counters })
 }

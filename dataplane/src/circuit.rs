@@ -1,8 +1,12 @@
 //! One direction of a circuit: where its cells come in, and where they leave.
 
 use crate::command::{LayerStep, Next};
-use crate::limits::{COUNTER_JUMP, WAITING_PER_CIRCUIT};
+use crate::limits::{CELL_WINDOW, COUNTER_JUMP, WAITING_PER_CIRCUIT};
 use crate::window::CellWindow;
+use drover_wire::control::OTHERS_MAX;
+
+/// No cells but the stream's come in here.
+pub const NO_OTHERS: u32 = u32::MAX;
 
 /// Where cells of one direction come in. Belongs to the worker of that link.
 #[repr(align(64))]
@@ -25,6 +29,51 @@ pub struct Ingress {
     pub last_at: u64,
     /// Where cells go.
     pub next: Next,
+    /// Index of the windows of cells that hops beyond make themselves; [`NO_OTHERS`] where there are none.
+    pub others: u32,
+    /// `first` was said by a cell that nothing has vouched for yet ([`Ingress::vouch`]).
+    pub unproven: bool,
+}
+
+// The hot path reads an ingress for every cell: two cache lines, whatever is added.
+const _: () = assert!(size_of::<Ingress>() == 128);
+
+/// Cells that one hop beyond makes itself: a counter range and a window of their own (`docs/wire.md`, W-CIR-12).
+#[derive(Clone, Debug)]
+struct Originator {
+    first: u64,
+    window: CellWindow,
+    last_at: u64,
+}
+
+/// The hops beyond an ingress that make cells of their own. Apart from [`Ingress`]: few circuits have any.
+#[derive(Clone, Debug)]
+pub struct Originators {
+    of: [Originator; OTHERS_MAX],
+    len: u8,
+}
+
+impl Originators {
+    /// Originators whose first counters are these, known at `now`.
+    pub fn new(firsts: &[u64], now: u64) -> Self {
+        let first = |at: usize| firsts.get(at).copied().unwrap_or(0);
+        let window = CellWindow::starting_at(0);
+        let of = std::array::from_fn(|at| Originator { first: first(at), window: window.clone(), last_at: now });
+        Originators { of, len: firsts.len().min(OTHERS_MAX) as u8 }
+    }
+
+    /// Checks and commits a counter of one of them; `None` when it is none's, and so the stream's.
+    pub fn accept(&mut self, counter: u64, now: u64, round_ns: u64) -> Option<CounterVerdict> {
+        self.of[..usize::from(self.len)].iter_mut().find_map(|o| {
+            let relative = counter.wrapping_sub(o.first);
+            if relative >= u64::MAX - (CELL_WINDOW - 1) {
+                return Some(CounterVerdict::Replay);
+            }
+            let verdict = judge(relative, &mut o.window, &mut o.last_at, now, round_ns);
+            // Further than this hop can have come: not its own.
+            (verdict != CounterVerdict::Jump).then_some(verdict)
+        })
+    }
 }
 
 /// Time in steps of 2^10 ns, so that a waiting cell's arrival fits 32 bits (73 minutes).
@@ -57,18 +106,37 @@ impl Ingress {
     /// Checks and commits a counter: the link has authenticated the cell (`docs/wire.md`, W-CIR).
     pub fn accept(&mut self, counter: u64, now: u64, round_ns: u64) -> CounterVerdict {
         let relative = counter.wrapping_sub(*self.first.get_or_insert(counter));
-        let next = self.window.next();
-        if relative >= next {
-            let elapsed = now.saturating_sub(self.last_at) / round_ns;
-            let furthest = next.saturating_add(COUNTER_JUMP).saturating_add(elapsed.saturating_mul(2));
-            // Counters below the first wrap to the far end and land here.
-            if relative >= furthest {
-                return if relative > u64::MAX / 2 { CounterVerdict::Replay } else { CounterVerdict::Jump };
-            }
-            self.last_at = now;
+        let verdict = judge(relative, &mut self.window, &mut self.last_at, now, round_ns);
+        // Counters below the first wrap to the far end.
+        match verdict {
+            CounterVerdict::Jump if relative > u64::MAX / 2 => CounterVerdict::Replay,
+            verdict => verdict,
         }
-        if self.window.commit(relative) { CounterVerdict::New } else { CounterVerdict::Replay }
     }
+
+    /// What a cell's end-to-end seal says of it. Until one is right, a `first` that a cell said is not believed: a late
+    /// cell of a hop, from another range, must not take the place of the stream's first.
+    pub fn vouch(&mut self, sound: bool) {
+        if self.unproven && !sound {
+            self.first = None;
+            self.window = CellWindow::starting_at(0);
+        }
+        self.unproven &= !sound;
+    }
+}
+
+/// Checks a counter less its range's first, and commits it.
+fn judge(relative: u64, window: &mut CellWindow, last_at: &mut u64, now: u64, round_ns: u64) -> CounterVerdict {
+    let next = window.next();
+    if relative >= next {
+        let elapsed = now.saturating_sub(*last_at) / round_ns;
+        let furthest = next.saturating_add(COUNTER_JUMP).saturating_add(elapsed.saturating_mul(2));
+        if relative >= furthest {
+            return CounterVerdict::Jump;
+        }
+        *last_at = now;
+    }
+    if window.commit(relative) { CounterVerdict::New } else { CounterVerdict::Replay }
 }
 
 /// Where cells of one direction leave. Belongs to the worker of that link.
@@ -123,10 +191,54 @@ mod tests {
     use super::*;
 
     fn ingress(first: u64) -> Ingress {
-        let next = Next::End { end: 0 };
-        let window = CellWindow::starting_at(0);
-        let first = Some(first);
-        Ingress { link: 0, circuit: 1, step: LayerStep::Peel, key: 0, first, offset: 0, window, last_at: 0, next }
+        Ingress {
+            link: 0,
+            circuit: 1,
+            step: LayerStep::Peel,
+            key: 0,
+            first: Some(first),
+            offset: 0,
+            window: CellWindow::starting_at(0),
+            last_at: 0,
+            next: Next::End { end: 0 },
+            others: NO_OTHERS,
+            unproven: false,
+        }
+    }
+
+    #[test]
+    fn each_originator_has_its_own_window_and_the_rest_is_the_streams() {
+        let round = 20_000_000;
+        for first in [0, 1 << 40, u64::MAX - 3] {
+            let mut others = Originators::new(&[first, 7777], 0);
+            let mut accept = |n: u64| others.accept(n, 0, round);
+            for n in 0..300u64 {
+                assert_eq!(accept(first.wrapping_add(n)), Some(CounterVerdict::New), "{n}");
+                assert_eq!(accept(first.wrapping_add(n)), Some(CounterVerdict::Replay), "{n}");
+                assert_eq!(accept(7777 + n), Some(CounterVerdict::New));
+            }
+            // Old ones of this originator stay its own, as far back as its range goes and a window beyond.
+            for n in [0, 100, 299] {
+                assert_eq!(accept(first.wrapping_add(n)), Some(CounterVerdict::Replay));
+            }
+            assert_eq!(accept(first.wrapping_sub(CELL_WINDOW)), Some(CounterVerdict::Replay));
+            assert_eq!(accept(first.wrapping_sub(CELL_WINDOW + 1)), None, "the stream's");
+            assert_eq!(accept(first.wrapping_add(300 + COUNTER_JUMP)), None, "the stream's");
+            assert_eq!(accept(first.wrapping_add(300 + COUNTER_JUMP - 1)), Some(CounterVerdict::New));
+        }
+    }
+
+    #[test]
+    fn a_first_counter_is_believed_once_vouched_for() {
+        let round = 20_000_000;
+        let mut i = Ingress { first: None, unproven: true, ..ingress(0) };
+        assert_eq!(i.accept(1 << 50, 0, round), CounterVerdict::New);
+        i.vouch(false);
+        assert_eq!(i.accept(9, 0, round), CounterVerdict::New, "the stream is not shut out by what came first");
+        i.vouch(true);
+        i.vouch(false);
+        assert_eq!(i.accept(9, 0, round), CounterVerdict::Replay, "what was vouched for stays");
+        assert_eq!(i.accept(10, 0, round), CounterVerdict::New);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::class::Rate;
 use crate::owners::Owners;
 use drover_crypto::{Layers, Records, Suite};
 use drover_nic::Endpoint;
-use drover_wire::control::{ClassKind, Peer};
+use drover_wire::control::{ClassKind, List, OTHERS_MAX, Peer};
 
 /// Direction of a link, seen from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +60,26 @@ pub struct NewLink<R: Records> {
     pub keys: Option<Generation<R>>,
 }
 
+/// One end of a new link of this mix to itself.
+pub struct NewLoopEnd {
+    /// Index on the worker, chosen as for [`NewLink`].
+    pub index: u32,
+    /// The end's link id in control messages.
+    pub id: u32,
+    /// Phase on the class's grid, as for [`NewLink`].
+    pub phase: u32,
+    /// The round of what leaves by this end.
+    pub owners: Option<Owners>,
+}
+
+/// A new link of this mix to itself: what leaves by one end arrives at the other (`docs/wire.md`, W-CIR-9).
+pub struct NewLoop {
+    /// The class's index on the worker.
+    pub class: u8,
+    /// Its ends.
+    pub ends: [NewLoopEnd; 2],
+}
+
 /// What happens to the layer of a cell that comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LayerStep {
@@ -69,6 +89,8 @@ pub enum LayerStep {
     Add,
     /// The circuit ends at this process's own client: the terminal does its layers.
     End,
+    /// Control takes the cells, layers on.
+    Tap,
 }
 
 /// Where cells of one direction of a circuit come in.
@@ -81,7 +103,7 @@ pub struct NewIngress<L: Layers> {
     pub circuit: u32,
     /// What happens to the layer.
     pub step: LayerStep,
-    /// The layer's key; none for `End`.
+    /// The layer's key; none for `End` and `Tap`.
     pub key: Option<L::Key>,
     /// The first counter as it comes in; `None`: the first cell says it.
     pub first: Option<u64>,
@@ -89,6 +111,8 @@ pub struct NewIngress<L: Layers> {
     pub offset: u64,
     /// Where they go.
     pub next: Next,
+    /// First counters, as they come in, of cells that hops beyond make themselves.
+    pub others: List<u64, OTHERS_MAX>,
 }
 
 /// Where a relayed cell goes.
@@ -110,6 +134,8 @@ pub enum Next {
         /// The end's index.
         end: u32,
     },
+    /// The circuit has no far side: what is not for this hop is dropped.
+    Nowhere,
 }
 
 /// Where cells of one direction of a circuit leave.
@@ -161,6 +187,8 @@ pub enum Command<C: Suite, K> {
     },
     /// A new link.
     AddLink(Box<NewLink<C::Records>>),
+    /// A new link of this mix to itself.
+    AddLoop(Box<NewLoop>),
     /// A newer generation of a link's keys: reading begins now, sending at `Switch`.
     AddGeneration {
         /// The link's index.
@@ -186,6 +214,13 @@ pub enum Command<C: Suite, K> {
     AddStep(Box<StepKey<C::Records>>),
     /// One direction's way in.
     AddIngress(Box<NewIngress<C::Layers>>),
+    /// A circuit that ended here goes on.
+    SetNext {
+        /// Index of the way in.
+        index: u32,
+        /// Where its cells go from now on.
+        next: Next,
+    },
     /// It goes.
     RemoveIngress {
         /// Its index.

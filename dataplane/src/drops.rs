@@ -42,6 +42,8 @@ reasons! {
     CellReplay "cell_replay" "This counter was seen before on its circuit, or is older than the window.",
     CounterJump "counter_jump" "The counter is further ahead than the circuit's rate allows.",
     ForThisHop "for_this_hop" "A control cell recognised by this hop, and there is no control daemon to take it.",
+    CircuitEnd "circuit_end" "A cell that is not for this hop, on a circuit that ends here.",
+    HopMac "hop_mac" "A cell recognised by this hop whose MAC or padding is wrong.",
     HandoffFull "handoff_full" "The ring to the other worker is full.",
     CircuitFull "circuit_full" "As many cells of this circuit wait as may.",
     CircuitLate "circuit_late" "A cell had waited for its circuit's slot for more than a round and a half.",

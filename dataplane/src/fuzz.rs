@@ -204,6 +204,7 @@ impl World {
             first: Some(0),
             offset: 77,
             next,
+            others: drover_wire::control::List::default(),
         });
     }
 

@@ -9,7 +9,7 @@ use drover_wire::control::Peer;
 pub const NO_STEP: u64 = u64::MAX;
 /// Nothing has come under these keys.
 pub const UNHEARD: u64 = u64::MAX;
-/// End of a list of waiting cells.
+/// End of a list of waiting cells; no link.
 pub const NIL: u32 = u32::MAX;
 
 /// Keys of two ratchet steps of one generation and direction: step s is in place s mod 2 (`docs/wire.md`, W-KEY).
@@ -132,6 +132,8 @@ pub struct LinkTx {
     pub arriving: List,
     /// Cells mixed and ready for free slots.
     pub ready: List,
+    /// Of a link of this mix to itself: the other end's index, where what leaves here arrives. Else [`NIL`].
+    pub loop_to: u32,
     /// The link's id in control messages.
     pub id: u32,
     /// In use.

@@ -3,11 +3,13 @@
 //! ```text
 //! socket.rs    connections: who may, how many, whole messages only
 //! requests.rs  a message in, a reply out; commands to workers
+//! circuits.rs  circuits, taps and links of a mix to itself: puts to commands
 //! shadow.rs    the mirror of the workers' tables: what exists, where, and what there is room for
 //! installed.rs the keys of this life: none is installed twice
 //! feed.rs      the queue of commands towards a worker
 //! ```
 
+pub mod circuits;
 pub mod feed;
 pub mod installed;
 pub mod requests;

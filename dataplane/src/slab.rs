@@ -21,6 +21,11 @@ impl<T> Slab<T> {
         &self.items
     }
 
+    /// A value.
+    pub fn get_mut(&mut self, at: u32) -> &mut T {
+        &mut self.items[at as usize]
+    }
+
     /// Puts a value in by exchange with a blank, so that no copy of a key stays where it came from. `None`, and nothing
     /// is exchanged, when the slab is full. Never allocates.
     pub fn insert(&mut self, value: &mut T) -> Option<u32> {

@@ -1,6 +1,6 @@
 //! A worker's state: everything that the stages read and write, and nothing that does I/O.
 
-use crate::circuit::{Egress, Ingress};
+use crate::circuit::{Egress, Ingress, Originators};
 use crate::class::Class;
 use crate::command::Direction;
 use crate::counters::Counters;
@@ -43,6 +43,23 @@ pub struct Departure {
     pub link: u32,
     /// It carries a cell.
     pub real: bool,
+}
+
+/// What leaves by one end of a link of this mix to itself, on its way to the other end's slot instant.
+#[derive(Clone, Copy, Debug)]
+pub struct Crossing {
+    /// The slot's instant, monotonic ns.
+    pub due: u64,
+    /// From `due` + this it is too late.
+    pub period: u64,
+    /// The class's index.
+    pub class: u8,
+    /// The end that it leaves by.
+    pub from: u32,
+    /// The end that it arrives at.
+    pub to: u32,
+    /// The cell; [`crate::pool::CHAFF`] where there is none.
+    pub cell: u32,
 }
 
 /// A ratchet step's key that the service thread shall make.
@@ -88,6 +105,8 @@ pub struct State<C: Suite, const S: usize> {
     pub circuits: Index<(u32, u32)>,
     /// Ways in.
     pub ingress: Vec<Ingress>,
+    /// Windows of cells that hops beyond make themselves.
+    pub originators: Slab<Originators>,
     /// Ways out.
     pub egress: Vec<Egress>,
     /// Classes, by index.
@@ -104,6 +123,8 @@ pub struct State<C: Suite, const S: usize> {
     pub departures: VecDeque<Departure>,
     /// Most that may be sealed and not yet due.
     pub departures_max: usize,
+    /// What crosses links of this mix to itself and is not yet due.
+    pub crossings: VecDeque<Crossing>,
     /// Keys to ask the service thread for.
     pub wants: Vec<Want>,
     /// Second openings left in this turn.
@@ -141,6 +162,7 @@ impl<C: Suite, const S: usize> State<C, S> {
             endpoints: Index::new(sizes.links, Endpoint::NONE),
             circuits: Index::new(2 * sizes.circuits, (0, 0)),
             ingress: huge::vec(2 * sizes.circuits),
+            originators: Slab::new(2 * sizes.circuits, || Originators::new(&[], 0)),
             egress: huge::vec(2 * sizes.circuits),
             classes: Vec::with_capacity(CLASSES_MAX),
             dirty: VecDeque::with_capacity(sizes.links),
@@ -149,6 +171,7 @@ impl<C: Suite, const S: usize> State<C, S> {
             interval,
             departures: VecDeque::with_capacity(sizes.transmit),
             departures_max: sizes.transmit,
+            crossings: VecDeque::with_capacity(sizes.transmit),
             wants: Vec::with_capacity(WANTS_MAX),
             trials: 0,
             watched: 0,
@@ -195,6 +218,7 @@ impl<C: Suite, const S: usize> State<C, S> {
         let tables = self.record_keys.bytes()
             + self.mask_keys.bytes()
             + self.layer_keys.bytes()
+            + self.originators.bytes()
             + self.endpoints.bytes()
             + self.circuits.bytes()
             + self.rx.capacity() * size_of::<LinkRx>()

@@ -3,13 +3,15 @@
 //! The worker owns the loop's order and the rings; the work is in the stages. Time comes from outside, so that tests,
 //! the simulator and the benchmarks turn the very same worker on a virtual clock.
 
-use crate::circuit::{Egress, Ingress};
+use crate::circuit::{Egress, Ingress, NO_OTHERS, Originators};
 use crate::command::Direction;
-use crate::command::{Command, DirectionKeys, Event, Generation, NewEgress, NewIngress, NewLink, Next, StepKey};
+use crate::command::{
+    Command, DirectionKeys, Event, Generation, NewEgress, NewIngress, NewLink, NewLoop, Next, StepKey,
+};
 use crate::drops::DropReason;
 use crate::handoff::Handoff;
 use crate::limits::{BURSTS_PER_TURN, COMMANDS_PER_TURN, WAITING_PER_CIRCUIT};
-use crate::link::{LinkRx, LinkTx, NO_STEP, ReadKeys, Steps, UNHEARD, WriteKeys};
+use crate::link::{LinkRx, LinkTx, NIL, NO_STEP, ReadKeys, Steps, UNHEARD, WriteKeys};
 use crate::owners::Owners;
 use crate::state::{NO_CELLS, State, Want, idle_write_keys};
 use crate::terminal::Terminal;
@@ -101,6 +103,7 @@ impl<P: Port, C: Suite, T: Terminal, const S: usize> Worker<P, C, T, S> {
                 break;
             }
         }
+        self.state.cross(&mut self.handoff, &mut self.terminal);
         self.state.take_handed(&mut self.handoff);
         self.state.mix();
         self.state.watch();
@@ -146,11 +149,13 @@ impl<P: Port, C: Suite, T: Terminal, const S: usize> Worker<P, C, T, S> {
             Command::AddClass { class, .. } => self.state.classes.extend(class.take()),
             Command::ChangeClass { index, at, rate } => self.state.classes[usize::from(*index)].change_at(*at, *rate),
             Command::AddLink(new) => self.state.add_link(new),
+            Command::AddLoop(new) => self.state.add_loop(new),
             Command::AddGeneration { link, keys } => self.state.add_generation(*link, keys.as_mut().as_mut()),
             Command::Switch { link, generation } => self.state.switch(*link, *generation),
             Command::RemoveLink { link, spent } => *spent = self.state.remove_link(*link),
             Command::AddStep(step) => self.state.add_step(step),
             Command::AddIngress(new) => self.state.add_ingress(new),
+            Command::SetNext { index, next } => self.state.ingress[*index as usize].next = *next,
             Command::RemoveIngress { index } => self.state.remove_ingress(*index),
             Command::AddEgress(new) => self.state.add_egress(new),
             Command::RemoveEgress { index } => self.state.remove_egress(*index),
@@ -230,6 +235,7 @@ impl<C: Suite, const S: usize> State<C, S> {
             owners,
             arriving: NO_CELLS,
             ready: NO_CELLS,
+            loop_to: NIL,
             id: new.id,
             live: true,
             dirty: false,
@@ -242,6 +248,39 @@ impl<C: Suite, const S: usize> State<C, S> {
         place(&mut self.rx, new.index, rx);
         place(&mut self.tx, new.index, tx);
         self.endpoints.insert(new.remote, new.index);
+    }
+
+    fn add_loop(&mut self, new: &mut NewLoop) {
+        let [a, b] = &new.ends;
+        let others = [b.index, a.index];
+        for (end, loop_to) in new.ends.iter_mut().zip(others) {
+            let Some(owners) = end.owners.take() else { continue };
+            self.classes[usize::from(new.class)].join(end.index, end.phase);
+            let peer = drover_wire::control::Peer::Drover;
+            // No record is ever opened or sealed here: there are no keys, and no address leads to it.
+            let keys = [None, None];
+            let rx = LinkRx { keys, active: 0, class: new.class, peer, trials: (0, 0), retire_at: u64::MAX };
+            let tx = LinkTx {
+                remote: Endpoint::NONE,
+                class: new.class,
+                keys: idle_write_keys(),
+                staged: None,
+                owners,
+                arriving: NO_CELLS,
+                ready: NO_CELLS,
+                loop_to,
+                id: end.id,
+                live: true,
+                dirty: false,
+                #[cfg(feature = "lab")]
+                lab: crate::counters::LinkCounters {
+                    sweeps_at_join: self.classes[usize::from(new.class)].sweeps_missed(),
+                    ..Default::default()
+                },
+            };
+            place(&mut self.rx, end.index, rx);
+            place(&mut self.tx, end.index, tx);
+        }
     }
 
     fn add_generation(&mut self, link: u32, keys: Option<&mut Generation<C::Records>>) {
@@ -276,14 +315,17 @@ impl<C: Suite, const S: usize> State<C, S> {
         // Whoever has this index next must not be given steps of these keys.
         self.wants.retain(|want| want.link != link);
         self.forget_dirty(link);
+        self.forget_crossings(link);
         self.endpoints.remove(&self.tx[at].remote);
         for set in 0..2 {
             if let Some(keys) = self.rx[at].keys[set].take() {
                 self.free_read_keys(&keys);
             }
         }
-        let keys = std::mem::replace(&mut self.tx[at].keys, idle_write_keys());
-        self.free_steps(&keys.steps, keys.mask);
+        if self.tx[at].loop_to == NIL {
+            let keys = std::mem::replace(&mut self.tx[at].keys, idle_write_keys());
+            self.free_steps(&keys.steps, keys.mask);
+        }
         if let Some(staged) = self.tx[at].staged.take() {
             self.free_steps(&staged.steps, staged.mask);
         }
@@ -322,6 +364,11 @@ impl<C: Suite, const S: usize> State<C, S> {
             },
             None => u32::MAX,
         };
+        let others = match &new.others[..] {
+            [] => NO_OTHERS,
+            // As many as there are ways in.
+            firsts => self.originators.insert(&mut Originators::new(firsts, self.now)).unwrap_or(NO_OTHERS),
+        };
         let ingress = Ingress {
             link: new.link,
             circuit: new.circuit,
@@ -332,13 +379,15 @@ impl<C: Suite, const S: usize> State<C, S> {
             window: CellWindow::starting_at(0),
             last_at: self.now,
             next: new.next,
+            others,
+            unproven: new.first.is_none(),
         };
         place(&mut self.ingress, new.index, ingress);
         self.circuits.insert((new.link, new.circuit), new.index);
     }
 
     fn remove_ingress(&mut self, index: u32) {
-        let Ingress { link, circuit, key, .. } = self.ingress[index as usize];
+        let Ingress { link, circuit, key, others, .. } = self.ingress[index as usize];
         // A circuit id may have been put again on another index meanwhile.
         if self.circuits.get(&(link, circuit)) == Some(index) {
             self.circuits.remove(&(link, circuit));
@@ -346,8 +395,12 @@ impl<C: Suite, const S: usize> State<C, S> {
         if key != u32::MAX {
             self.layer_keys.remove(key);
         }
+        if others != NO_OTHERS {
+            self.originators.remove(others);
+        }
         // No cell finds a removed ingress; its fields are overwritten when the place is used again.
         self.ingress[index as usize].key = u32::MAX;
+        self.ingress[index as usize].others = NO_OTHERS;
         self.ingress[index as usize].next = Next::End { end: u32::MAX };
     }
 

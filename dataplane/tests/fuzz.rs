@@ -33,6 +33,8 @@ fn scripts_reach_the_stages() {
     }
     let elsewhere = [
         DropReason::ForThisHop, // 2^-64 a cell
+        DropReason::HopMac,     // counted by the service thread
+        DropReason::CircuitEnd,
         DropReason::HandoffFull,
         DropReason::CircuitGone,
         DropReason::LinkFull, // the pool is smaller than its limit

@@ -12,7 +12,7 @@ use drover_dataplane::terminal::NoTerminal;
 use drover_dataplane::worker::Pace;
 use drover_nic::Endpoint;
 use drover_wire::cell::{Command, Header, plaintext_len};
-use drover_wire::control::Peer;
+use drover_wire::control::{List, Peer};
 use drover_wire::record::record_len;
 
 const S: usize = 256;
@@ -62,8 +62,17 @@ fn two_calls_beside_a_thousand_idle_links() {
         for (from, to, step) in [(near, out, LayerStep::Peel), (out, near, LayerStep::Add)] {
             let index = rig.egress(to as u32, true, None);
             let next = Next::Egress { worker: 0, index, tag: index + 1, circuit: 5 };
-            let way =
-                NewIngress { index: 0, link: from as u32, circuit: 5, step, key: key(), first: 0, offset: 3, next };
+            let way = NewIngress {
+                index: 0,
+                link: from as u32,
+                circuit: 5,
+                step,
+                key: key(),
+                first: Some(0),
+                offset: 3,
+                next,
+                others: List::default(),
+            };
             rig.ingress(way);
         }
     }

@@ -178,7 +178,7 @@ fn end(plane: &Plane, end: u32, link: u32, id: u32, receive_first: u64) -> PutEn
         generation: 1,
         at: LinkEnd { link, id },
         send_first: 0,
-        receive_first,
+        receive_first: Some(receive_first),
         layers: drover_wire::control::Layers::from_slice(&[layer]).expect("fits"),
         seal: secret(1),
         open: secret(2),

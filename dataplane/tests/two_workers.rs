@@ -54,9 +54,10 @@ fn pair(ring: usize) -> Vec<(Lone, End)> {
             circuit,
             step,
             key: Some(key),
-            first: 0,
+            first: Some(0),
             offset: 9,
             next,
+            others: drover_wire::control::List::default(),
         });
     }
     nodes

@@ -121,6 +121,7 @@ impl<C: Suite, const S: usize> Bench<C, S> {
                 first: Some(way.first),
                 offset: way.offset,
                 next: Next::Egress { worker: 0, index, tag: index + 1, circuit: shape::circuit_out(index) },
+                others: drover_wire::control::List::default(),
             });
         }
         let admitted = rig.worker.state.egress.iter().all(|e| e.admitted);

@@ -21,6 +21,8 @@ pub enum Use {
     Receive,
     /// A layer that a mix peels or adds.
     Layer,
+    /// A MAC of a hop's own cells.
+    HopMac,
     /// A layer that a client adds or peels.
     EndLayer,
     /// End to end, sealing.

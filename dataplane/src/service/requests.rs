@@ -2,26 +2,24 @@
 //! [`Service::answer`] with whatever bytes they like.
 
 use crate::class::Rate;
-use crate::command::{
-    Command, Direction, Event, LayerStep, NewEgress, NewIngress, NewLink, Next, StepKey, boxed_class,
-};
+use crate::command::{Command, Direction, Event, LayerStep, NewIngress, NewLink, Next, StepKey, boxed_class};
 use crate::keys::{GenerationSecrets, Ratchets, expand};
 use crate::limits::CLASSES_MAX;
 use crate::owners::Owners;
+use crate::service::circuits::Hop;
 use crate::service::feed::Feed;
 use crate::service::installed::{Installation, Installed, Use};
 use crate::service::shadow::{
-    CircuitSpec, ClassPlan, EndSpec, GenerationIds, LegSpec, LinkPlan, LinkSpec, Place, Plan, Refused, Removal, Shadow,
-    Table, Way, refuse,
+    ClassPlan, EndSpec, GenerationIds, LinkPlan, LinkSpec, Place, Plan, Refused, Removal, Shadow, Table, refuse,
 };
 use crate::status::Status;
 use crate::terminal::Terminal;
+use drover_crypto::Suite;
 use drover_crypto::schedule::{LayerSecret, TrafficSecret, hkdf_sha256};
-use drover_crypto::{Layers, Suite};
 use drover_nic::Endpoint;
 use drover_nic::ring::{Receiver, Sender};
 use drover_wire::control::{
-    self, BootId, Leg, LinkEnd, PutCircuit, PutClass, PutEnd, PutLink, REQUEST_MAX, Refusal, Reply, Request, Secret,
+    self, BootId, List, PutClass, PutEnd, PutLink, REQUEST_MAX, Refusal, Reply, Request, Secret,
 };
 use drover_wire::{cell, record};
 use rand::rngs::StdRng;
@@ -42,15 +40,17 @@ pub struct WorkerEnds<C: Suite, T: Terminal> {
 
 /// Everything the service thread knows.
 pub struct Service<C: Suite, T: Terminal> {
-    status: Status,
-    shadow: Shadow,
+    pub(super) status: Status,
+    pub(super) shadow: Shadow,
     feeds: Vec<Feed<C, T::End>>,
     events: Vec<Receiver<Event<C, T::End>>>,
     /// By link id: a link's generations, oldest first.
     ratchets: HashMap<u32, Vec<Ratchets>>,
-    installed: Installed,
+    pub(super) installed: Installed,
+    /// By circuit id: what the service thread itself needs of circuits that end here, or began by ending here.
+    pub(super) hops: HashMap<u32, Hop<C::Layers>>,
     horizon_ns: u64,
-    rng: StdRng,
+    pub(super) rng: StdRng,
 }
 
 /// What an accepted request is answered with.
@@ -64,9 +64,9 @@ impl<C: Suite, T: Terminal> Service<C, T> {
     /// A service of these workers. `horizon_ns` is how far ahead they seal.
     pub fn new(status: Status, shadow: Shadow, workers: Vec<WorkerEnds<C, T>>, horizon_ns: u64) -> Self {
         let (feeds, events) = workers.into_iter().map(|w| (Feed::new(w.commands), w.events)).unzip();
-        let ratchets = HashMap::new();
+        let (ratchets, hops) = (HashMap::new(), HashMap::new());
         let (installed, rng) = (Installed::default(), StdRng::from_os_rng());
-        Service { status, shadow, feeds, events, ratchets, installed, horizon_ns, rng }
+        Service { status, shadow, feeds, events, ratchets, installed, hops, horizon_ns, rng }
     }
 
     /// True when no worker can have anything to say.
@@ -147,15 +147,23 @@ impl<C: Suite, T: Terminal> Service<C, T> {
             Request::RemoveLink { boot, link } => {
                 self.check_boot(boot)?;
                 self.check_backlog()?;
-                self.ratchets.remove(&link);
-                let removals = self.shadow.remove_link(link);
-                self.remove(removals);
+                self.remove_link(link);
             }
             Request::PutCircuit(put) => self.put_circuit(&put)?,
             Request::RemoveCircuit { boot, circuit } => {
                 self.check_boot(boot)?;
                 self.check_backlog()?;
+                self.hops.remove(&circuit);
                 let removals = self.shadow.remove_circuit(circuit);
+                self.remove(removals);
+            }
+            Request::ExtendCircuit(put) => self.extend_circuit(&put)?,
+            Request::PutLoop(put) => self.put_loop(&put)?,
+            Request::PutTap { boot, at } => self.put_tap(boot, at)?,
+            Request::RemoveTap { boot, at } => {
+                self.check_boot(boot)?;
+                self.check_backlog()?;
+                let removals = self.shadow.remove_tap(at);
                 self.remove(removals);
             }
             Request::PutEnd(put) => self.put_end(put)?,
@@ -183,7 +191,7 @@ impl<C: Suite, T: Terminal> Service<C, T> {
         );
     }
 
-    fn check_boot(&self, boot: BootId) -> Result<(), Refused> {
+    pub(super) fn check_boot(&self, boot: BootId) -> Result<(), Refused> {
         if boot != self.status.boot {
             let ours = self.status.boot;
             refuse!(
@@ -194,14 +202,14 @@ impl<C: Suite, T: Terminal> Service<C, T> {
         Ok(())
     }
 
-    fn check_backlog(&self) -> Result<(), Refused> {
+    pub(super) fn check_backlog(&self) -> Result<(), Refused> {
         if let Some(worker) = self.feeds.iter().position(Feed::is_full) {
             refuse!(Busy, "worker {worker} has not yet carried out what it was told: try again");
         }
         Ok(())
     }
 
-    fn push(&mut self, worker: u8, command: Command<C, T::End>) {
+    pub(super) fn push(&mut self, worker: u8, command: Command<C, T::End>) {
         self.feeds[usize::from(worker)].push(command);
     }
 
@@ -215,6 +223,16 @@ impl<C: Suite, T: Terminal> Service<C, T> {
             };
             self.push(worker, command);
         }
+    }
+
+    /// Removes a link with all that uses it: a link of this mix to itself with both ends.
+    fn remove_link(&mut self, link: u32) {
+        self.ratchets.remove(&link);
+        for circuit in self.shadow.circuits_on(link) {
+            self.hops.remove(&circuit);
+        }
+        let removals = self.shadow.remove_link(link);
+        self.remove(removals);
     }
 
     fn put_class(&mut self, put: &PutClass) -> Result<(), Refused> {
@@ -322,68 +340,6 @@ impl<C: Suite, T: Terminal> Service<C, T> {
         Ok(())
     }
 
-    fn put_circuit(&mut self, put: &PutCircuit) -> Result<(), Refused> {
-        self.check_boot(put.boot)?;
-        let Some(far) = put.far else {
-            refuse!(Unsupported, "circuit {}: a circuit that ends here needs a control daemon", put.circuit);
-        };
-        let keys = [&put.forward, &put.backward].map(|leg| LayerSecret(leg.key.0));
-        let spec = CircuitSpec {
-            generation: put.generation,
-            near: put.near,
-            far,
-            legs: [leg_spec(&put.forward, &keys[0]), leg_spec(&put.backward, &keys[1])],
-            owner: put.owner,
-        };
-        let Plan::Do(()) = self.shadow.check_circuit(put.circuit, &spec, crate::run::now())? else { return Ok(()) };
-        self.check_backlog()?;
-        let layers = spec.legs.map(|leg| (Use::Layer, leg.key));
-        self.installed.check(&format!("circuit {}", put.circuit), &layers)?;
-        self.installed.add(&layers);
-        let Some([forward, backward]) = self.shadow.commit_circuit(put.circuit, spec) else { return Ok(()) };
-        self.add_ways([
-            (forward, LayerStep::Peel, &put.forward, &keys[0], put.near, far),
-            (backward, LayerStep::Add, &put.backward, &keys[1], far, put.near),
-        ]);
-        Ok(())
-    }
-
-    /// Tells the workers of a circuit's two ways: where cells leave first, so that none comes in with nowhere to go.
-    fn add_ways(&mut self, ways: [(Way, LayerStep, &Leg, &LayerSecret, LinkEnd, LinkEnd); 2]) {
-        for (way, _, leg, _, _, to) in &ways {
-            self.add_egress(way, to.link, leg.admitted, None);
-        }
-        for (way, step, leg, key, from, to) in ways {
-            let Place { worker, index } = way.egress;
-            let next = Next::Egress { worker, index, tag: way.tag, circuit: to.id };
-            self.add_ingress(
-                &way,
-                from,
-                NewIngress {
-                    index: way.ingress.index,
-                    link: 0,
-                    circuit: from.id,
-                    step,
-                    key: Some(C::Layers::key(key)),
-                    first: leg.first,
-                    offset: leg.offset,
-                    next,
-                },
-            );
-        }
-    }
-
-    fn add_egress(&mut self, way: &Way, link: u32, admitted: bool, end: Option<(u32, u32)>) {
-        let Some(link) = self.shadow.link(link).map(|entry| entry.place.index) else { return };
-        let new = NewEgress { index: way.egress.index, tag: way.tag, link, admitted, end };
-        self.push(way.egress.worker, Command::AddEgress(new));
-    }
-
-    fn add_ingress(&mut self, way: &Way, from: LinkEnd, new: NewIngress<C::Layers>) {
-        let Some(link) = self.shadow.link(from.link).map(|entry| entry.place.index) else { return };
-        self.push(way.ingress.worker, Command::AddIngress(Box::new(NewIngress { link, ..new })));
-    }
-
     fn put_end(&mut self, put: PutEnd) -> Result<(), Refused> {
         self.check_boot(put.boot)?;
         if !T::SERVES {
@@ -400,29 +356,23 @@ impl<C: Suite, T: Terminal> Service<C, T> {
         };
         self.installed.add(&installations);
         let Some(places) = self.shadow.commit_end(put.end, spec) else { return Ok(()) };
-        let (end, way) = (places.end.index, places.way);
+        let (end, side) = (places.end.index, places.side);
         self.push(places.end.worker, Command::AddEnd { end, keys: Some(keys) });
-        self.add_egress(&way, put.at.link, true, Some((end, put.at.id)));
-        self.add_ingress(
-            &way,
-            put.at,
-            NewIngress {
-                index: way.ingress.index,
-                link: 0,
-                circuit: put.at.id,
-                step: LayerStep::End,
-                key: None,
-                first: put.receive_first,
-                offset: 0,
-                next: Next::End { end },
-            },
-        );
+        self.add_egress(&side, put.at.link, true, Some((end, put.at.id)));
+        let new = NewIngress {
+            index: side.ingress.index,
+            link: 0,
+            circuit: put.at.id,
+            step: LayerStep::End,
+            key: None,
+            first: put.receive_first,
+            offset: 0,
+            next: Next::End { end },
+            others: List::default(),
+        };
+        self.add_ingress(side.ingress.worker, put.at.link, new);
         Ok(())
     }
-}
-
-fn leg_spec(leg: &Leg, key: &LayerSecret) -> LegSpec {
-    LegSpec { key: key.key_id(), first: leg.first, offset: leg.offset, admitted: leg.admitted }
 }
 
 /// The keys in a put of an end, and what they do.

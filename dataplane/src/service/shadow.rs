@@ -3,13 +3,17 @@
 //!
 //! Plain values, no key and no I/O: `check_*` says what a put would do, `commit_*` does it.
 
+mod circuits;
 mod classes;
 mod indices;
+mod loops;
 #[cfg(test)]
 mod tests;
 
+pub use circuits::{CircuitEntry, CircuitSpec, Extension, HopIds, LegSpec, Side};
 pub use classes::{ClassEntry, ClassPlan};
 pub use indices::Indices;
+pub use loops::LoopPlan;
 
 use crate::config::transmit_needed;
 use crate::state::Sizes;
@@ -102,6 +106,8 @@ pub struct LinkEntry {
     pub generations: Vec<GenerationIds>,
     /// The generation that is sent with.
     pub sending: u32,
+    /// The other end of a link of this mix to itself. Such a link has no address, keys or generation.
+    pub loop_to: Option<u32>,
     /// Circuits and ends that own a slot.
     pub admitted: u32,
     /// Circuit ids in use, and by what.
@@ -113,6 +119,7 @@ pub struct LinkEntry {
 enum Holder {
     Circuit(u32),
     End(u32),
+    Tap,
 }
 
 /// What a put of a link does.
@@ -127,50 +134,6 @@ pub enum LinkPlan {
     },
     /// A newer generation.
     Generation,
-}
-
-/// One direction's layer, by fingerprint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LegSpec {
-    /// The key.
-    pub key: KeyId,
-    /// The first counter, when it is given.
-    pub first: Option<u64>,
-    /// What is added.
-    pub offset: u64,
-    /// Owns a slot.
-    pub admitted: bool,
-}
-
-/// What a circuit is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CircuitSpec {
-    /// The generation of the keys.
-    pub generation: u32,
-    /// The side of the client that built it.
-    pub near: LinkEnd,
-    /// The other side.
-    pub far: LinkEnd,
-    /// Near to far, far to near.
-    pub legs: [LegSpec; 2],
-    /// Control's note.
-    pub owner: Owner,
-}
-
-/// One direction's way through this mix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Way {
-    /// Where cells come in.
-    pub ingress: Place,
-    /// Where they leave.
-    pub egress: Place,
-    /// Tells this use of the egress's index from earlier ones.
-    pub tag: u32,
-}
-
-struct CircuitEntry {
-    spec: CircuitSpec,
-    ways: [Way; 2],
 }
 
 /// What a client's end is; `id` is a fingerprint of the whole put.
@@ -189,8 +152,8 @@ pub struct EndSpec {
 pub struct EndPlaces {
     /// The end itself.
     pub end: Place,
-    /// Its way in and out.
-    pub way: Way,
+    /// Where its cells leave and arrive.
+    pub side: Side,
 }
 
 /// Something to remove from a worker.
@@ -209,6 +172,7 @@ pub struct Shadow {
     remotes: HashSet<(u8, Endpoint)>,
     circuits: HashMap<u32, CircuitEntry>,
     ends: HashMap<u32, (EndSpec, EndPlaces)>,
+    taps: HashMap<LinkEnd, Place>,
     next_tag: u32,
 }
 
@@ -233,6 +197,7 @@ impl Shadow {
             remotes: HashSet::new(),
             circuits: HashMap::new(),
             ends: HashMap::new(),
+            taps: HashMap::new(),
             next_tag: 1,
         }
     }
@@ -361,7 +326,9 @@ impl Shadow {
         self.by_place.insert(place, id);
         let (generations, sending) = (vec![keys], keys.generation);
         let ids = HashMap::new();
-        self.links.insert(id, LinkEntry { place, spec, owner, class, generations, sending, admitted: 0, ids });
+        let loop_to = None;
+        let entry = LinkEntry { place, spec, owner, class, generations, sending, loop_to, admitted: 0, ids };
+        self.links.insert(id, entry);
         place
     }
 
@@ -398,18 +365,24 @@ impl Shadow {
         Ok(Plan::Do(place))
     }
 
-    /// Removes a link and all that uses it; what to remove from workers, in order. Empty when there is none.
+    /// Removes a link and all that uses it, of a link of this mix to itself both ends; what to remove from workers, in
+    /// order. Empty when there is none.
     pub fn remove_link(&mut self, id: u32) -> Vec<Removal> {
         let Some(entry) = self.links.get(&id) else { return Vec::new() };
-        let holders: HashSet<Holder> = entry.ids.values().copied().collect();
+        let ends: Vec<u32> = [Some(id), entry.loop_to].into_iter().flatten().collect();
         let mut removals = Vec::new();
-        for holder in holders {
-            removals.extend(match holder {
-                Holder::Circuit(circuit) => self.remove_circuit(circuit),
-                Holder::End(end) => self.remove_end(end),
-            });
+        for link in &ends {
+            let ids = self.links.get(link).map_or_else(Vec::new, |e| e.ids.iter().map(|(id, h)| (*id, *h)).collect());
+            for (id, holder) in ids {
+                removals.extend(match holder {
+                    Holder::Circuit(circuit) => self.remove_circuit(circuit),
+                    Holder::End(end) => self.remove_end(end),
+                    Holder::Tap => self.remove_tap(LinkEnd { link: *link, id }),
+                });
+            }
         }
-        if let Some(entry) = self.links.remove(&id) {
+        for link in ends {
+            let Some(entry) = self.links.remove(&link) else { continue };
             let place = entry.place;
             self.by_place.remove(&place);
             self.remotes.remove(&(place.worker, entry.spec.remote));
@@ -419,54 +392,13 @@ impl Shadow {
         removals
     }
 
-    /// What a put of a circuit does.
-    ///
-    /// # Errors
-    /// Why it cannot be.
-    pub fn check_circuit(&mut self, id: u32, spec: &CircuitSpec, now: u64) -> Result<Plan<()>, Refused> {
-        if let Some(entry) = self.circuits.get(&id) {
-            if entry.spec == *spec {
-                return Ok(Plan::Same);
-            }
-            refuse!(Exists, "circuit {id} exists with other keys or parameters: remove it first");
-        }
-        let what = format!("circuit {id}");
-        // A leg leaves by the side that it does not come from.
-        let leaving = [(spec.far.link, spec.legs[0].admitted), (spec.near.link, spec.legs[1].admitted)];
-        for end in [spec.near, spec.far] {
-            self.check_free_id(&what, end)?;
-            let more = leaving.iter().filter(|(link, admitted)| *link == end.link && *admitted).count() as u32;
-            self.check_slots(&what, end.link, more, now)?;
-        }
-        let workers = [self.known_link(spec.near.link)?.place.worker, self.known_link(spec.far.link)?.place.worker];
-        for worker in workers {
-            let more = workers.iter().filter(|w| **w == worker).count();
-            for table in [Table::Ingress, Table::Egress] {
-                self.table(worker, table).check(more, "limits.circuits")?;
-            }
-        }
-        Ok(Plan::Do(()))
-    }
-
-    /// Puts a circuit that [`Self::check_circuit`] found possible. Returns its ways, near to far and far to near.
-    pub fn commit_circuit(&mut self, id: u32, spec: CircuitSpec) -> Option<[Way; 2]> {
-        let (near, far) = (self.link(spec.near.link)?.place.worker, self.link(spec.far.link)?.place.worker);
-        let ways = [self.take_way(near, far), self.take_way(far, near)];
-        self.hold(spec.near, Holder::Circuit(id), spec.legs[1].admitted);
-        self.hold(spec.far, Holder::Circuit(id), spec.legs[0].admitted);
-        self.circuits.insert(id, CircuitEntry { spec, ways });
-        Some(ways)
-    }
-
-    /// Removes a circuit; what to remove from workers, in order.
-    pub fn remove_circuit(&mut self, id: u32) -> Vec<Removal> {
-        let Some(CircuitEntry { spec, ways }) = self.circuits.remove(&id) else { return Vec::new() };
-        self.release(spec.near, spec.legs[1].admitted);
-        self.release(spec.far, spec.legs[0].admitted);
-        // Nothing may come in before there is nowhere to go.
-        let ingresses = ways.map(|way| (Table::Ingress, way.ingress));
-        let egresses = ways.map(|way| (Table::Egress, way.egress));
-        ingresses.into_iter().chain(egresses).map(|(table, place)| self.retire(table, place)).collect()
+    /// The circuits that use a link, or its other end where it is a loop.
+    pub fn circuits_on(&self, id: u32) -> Vec<u32> {
+        let ends = [Some(id), self.links.get(&id).and_then(|entry| entry.loop_to)];
+        let ids =
+            ends.into_iter().flatten().filter_map(|link| self.links.get(&link)).flat_map(|entry| entry.ids.values());
+        let circuit = |holder: &Holder| if let Holder::Circuit(circuit) = holder { Some(*circuit) } else { None };
+        ids.filter_map(circuit).collect()
     }
 
     /// What a put of an end does.
@@ -493,7 +425,7 @@ impl Shadow {
     /// Puts an end that [`Self::check_end`] found possible.
     pub fn commit_end(&mut self, id: u32, spec: EndSpec) -> Option<EndPlaces> {
         let worker = self.link(spec.at.link)?.place.worker;
-        let places = EndPlaces { end: self.take(worker, Table::End), way: self.take_way(worker, worker) };
+        let places = EndPlaces { end: self.take(worker, Table::End), side: self.take_side(worker) };
         self.hold(spec.at, Holder::End(id), true);
         self.ends.insert(id, (spec, places));
         Some(places)
@@ -501,9 +433,9 @@ impl Shadow {
 
     /// Removes an end; what to remove from its worker, in order.
     pub fn remove_end(&mut self, id: u32) -> Vec<Removal> {
-        let Some((spec, EndPlaces { end, way })) = self.ends.remove(&id) else { return Vec::new() };
+        let Some((spec, EndPlaces { end, side })) = self.ends.remove(&id) else { return Vec::new() };
         self.release(spec.at, true);
-        let removals = [(Table::Ingress, way.ingress), (Table::Egress, way.egress), (Table::End, end)];
+        let removals = [(Table::Ingress, side.ingress), (Table::Egress, side.egress), (Table::End, end)];
         removals.into_iter().map(|(table, place)| self.retire(table, place)).collect()
     }
 
@@ -516,6 +448,9 @@ impl Shadow {
             }
             Some(Holder::End(other)) => {
                 refuse!(Exists, "{what}: end {other} has id {id} on link {link}: remove it, or take another id")
+            }
+            Some(Holder::Tap) => {
+                refuse!(Exists, "{what}: a tap has id {id} on link {link}: remove it, or take another id")
             }
         }
     }
@@ -544,10 +479,10 @@ impl Shadow {
         (table, place)
     }
 
-    fn take_way(&mut self, from: u8, to: u8) -> Way {
+    fn take_side(&mut self, worker: u8) -> Side {
         let tag = self.next_tag;
         self.next_tag = self.next_tag.wrapping_add(1);
-        Way { ingress: self.take(from, Table::Ingress), egress: self.take(to, Table::Egress), tag }
+        Side { ingress: self.take(worker, Table::Ingress), egress: self.take(worker, Table::Egress), tag }
     }
 
     fn hold(&mut self, end: LinkEnd, holder: Holder, admitted: bool) {
@@ -574,6 +509,9 @@ fn check_generation(
     keys: &GenerationIds,
 ) -> Result<Plan<LinkPlan>, Refused> {
     let generation = keys.generation;
+    if let Some(other) = entry.loop_to {
+        refuse!(Exists, "link {id} is a link of this mix to itself, with link {other}: remove it first");
+    }
     if entry.spec != *spec {
         let what = differs(&entry.spec, spec);
         refuse!(Exists, "link {id} exists with another {what}: remove it first, or put it as it is");

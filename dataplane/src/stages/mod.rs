@@ -4,11 +4,13 @@
 //! transmit   what was sealed for this instant leaves, or is discarded as too late
 //! receive    frames → records → opened cells
 //! relay      opened cells → peeled or layered cells → a queue, another worker, or the terminal
+//! cross      what crosses links of this mix to itself arrives at the other end, and is relayed
 //! mix        best-effort cells of an interval, permuted
 //! watch      peers that are silent: what they owe is counted as lost
 //! seal       which slots are due within the horizon; a waiting cell or chaff; sealed into transmit frames
 //! ```
 
+pub mod cross;
 pub mod mix;
 pub mod receive;
 pub mod relay;

@@ -2,7 +2,7 @@
 //!
 //! Chaff stops here. Header fields are written anew, never copied (I1).
 
-use crate::circuit::CounterVerdict;
+use crate::circuit::{CounterVerdict, NO_OTHERS};
 use crate::command::{LayerStep, Next};
 use crate::drops::DropReason;
 use crate::handoff::Handoff;
@@ -55,6 +55,7 @@ impl<C: Suite, const S: usize> State<C, S> {
                         LayerStep::Peel => peel.push(passing),
                         LayerStep::Add => add.push(passing),
                         LayerStep::End => end.push(passing),
+                        LayerStep::Tap => self.tap(&passing),
                     }
                 }
                 Err(reason) => self.drop_cell(o.cell, reason),
@@ -84,10 +85,18 @@ impl<C: Suite, const S: usize> State<C, S> {
 
     /// The circuit's own replay window.
     fn accept(&mut self, o: Opened, counter: u64, ingress: u32) -> Result<LayerStep, DropReason> {
+        if self.ingress[ingress as usize].step == LayerStep::Tap {
+            // Its replay window is whoever handles its layers.
+            return Ok(LayerStep::Tap);
+        }
         let class = self.rx[o.link as usize].class;
         let round = self.classes[usize::from(class)].rate().round_ns;
         let way = &mut self.ingress[ingress as usize];
-        match way.accept(counter, self.now, round) {
+        let verdict = match way.others {
+            NO_OTHERS => None,
+            others => self.originators.get_mut(others).accept(counter, self.now, round),
+        };
+        match verdict.unwrap_or_else(|| way.accept(counter, self.now, round)) {
             CounterVerdict::New => {
                 if let Next::Egress { worker, index, .. } = way.next
                     && worker == self.worker
@@ -118,11 +127,21 @@ impl<C: Suite, const S: usize> State<C, S> {
             // ring, as soon as there is one.
             let body = &self.pool.plaintext(p.cell)[HEADER..];
             if drover_crypto::schedule::equal(&body[..job.check.len()], &job.check) {
-                self.drop_cell(p.cell, DropReason::ForThisHop);
+                self.recognised(p);
             } else {
                 self.forward(p, handoff);
             }
         }
+    }
+
+    /// A cell for this hop.
+    fn recognised(&mut self, p: &Passing) {
+        self.drop_cell(p.cell, DropReason::ForThisHop);
+    }
+
+    /// A cell of a circuit that control handles itself.
+    fn tap(&mut self, p: &Passing) {
+        self.drop_cell(p.cell, DropReason::ForThisHop);
     }
 
     fn add(&mut self, burst: &PassingBurst, handoff: &mut Handoff<S>) {
@@ -138,7 +157,8 @@ impl<C: Suite, const S: usize> State<C, S> {
         let way = &self.ingress[p.ingress as usize];
         let (next, offset) = (way.next, way.offset);
         let Next::Egress { worker, index, tag, circuit } = next else {
-            return self.drop_cell(p.cell, DropReason::CircuitGone);
+            let reason = if next == Next::Nowhere { DropReason::CircuitEnd } else { DropReason::CircuitGone };
+            return self.drop_cell(p.cell, reason);
         };
         let header = Header { circuit, command: Command::Relay, counter: p.counter.wrapping_add(offset) };
         if !self.copies_header() {
@@ -205,6 +225,7 @@ impl<C: Suite, const S: usize> State<C, S> {
             let verdict = terminal.deliver(end, self.now, p.counter, body);
             // What was said does not stay in the pool.
             body.fill(0);
+            self.ingress[p.ingress as usize].vouch(verdict != Err(DropReason::EndBroken));
             match verdict {
                 Ok(()) => {
                     #[cfg(feature = "lab")]

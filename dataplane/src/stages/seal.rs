@@ -9,8 +9,9 @@ use crate::class::Slot;
 use crate::command::Direction;
 use crate::drops::DropReason;
 use crate::limits::SLOTS_PER_TURN;
+use crate::link::NIL;
 use crate::pool::CHAFF;
-use crate::state::{Departure, State, Want};
+use crate::state::{Crossing, Departure, State, Want};
 use crate::terminal::Terminal;
 use arrayvec::ArrayVec;
 use drover_crypto::{BATCH, MaskJob, Records, SealJob, Suite, prefetch};
@@ -34,7 +35,8 @@ impl<C: Suite, const S: usize> State<C, S> {
     pub fn seal<T: Terminal>(&mut self, until: u64, port: &mut impl Port, terminal: &mut T) {
         let mut left = SLOTS_PER_TURN;
         while left > 0 {
-            let room = self.departures_max.saturating_sub(port.reserved()).min(self.batch()).min(left);
+            let reserved = port.reserved() + self.crossings.len();
+            let room = self.departures_max.saturating_sub(reserved).min(self.batch()).min(left);
             let slots = self.due(until, room);
             if slots.is_empty() {
                 break;
@@ -75,6 +77,11 @@ impl<C: Suite, const S: usize> State<C, S> {
     fn seal_batch<T: Terminal>(&mut self, slots: ArrayVec<Slot, BATCH>, port: &mut impl Port, terminal: &mut T) {
         let mut batch: ArrayVec<Owed, BATCH> = ArrayVec::new();
         for slot in slots {
+            let to = self.tx[slot.link as usize].loop_to;
+            if to != NIL {
+                self.cross_at(&slot, to, terminal);
+                continue;
+            }
             match self.keys_at(&slot) {
                 Some((key, mask, number)) => {
                     let owner = self.tx[slot.link as usize].owners.at(slot.n, slot.slots, &mut self.rng);
@@ -121,6 +128,14 @@ impl<C: Suite, const S: usize> State<C, S> {
             let due = self.departure_of(&owed.slot, real);
             self.departures.push_back(Departure { due, period, class, link, real });
         }
+    }
+
+    /// What leaves at a slot of a link of this mix to itself: it waits for its instant as a record does, cell or none.
+    fn cross_at<T: Terminal>(&mut self, slot: &Slot, to: u32, terminal: &mut T) {
+        let &Slot { link: from, class, due, period, .. } = slot;
+        let owner = self.tx[from as usize].owners.at(slot.n, slot.slots, &mut self.rng);
+        let cell = self.cell_for(slot, owner, terminal);
+        self.crossings.push_back(Crossing { due, period, class, from, to, cell });
     }
 
     /// The keys and the record number of a slot; `None` when the ratchet step's key is not here.

@@ -108,9 +108,10 @@ impl<C: Suite, const S: usize> World<C, S> {
             circuit,
             step,
             key: Some(C::Layers::key(&Self::layer_key(circuit % 100, forward))),
-            first: 0,
+            first: Some(0),
             offset,
             next: Next::Egress { worker: 0, index, tag: index + 1, circuit: out_circuit },
+            others: drover_wire::control::List::default(),
         };
         self.rig.ingress(way(near, circuit, LayerStep::Peel, true, out, circuit + 100));
         self.rig.ingress(way(far, circuit + 100, LayerStep::Add, false, back, circuit));

@@ -216,7 +216,7 @@ pub fn circuit(here: &Plane, circuit: u32, near: (u32, u32), far: (u32, u32), ad
         bytes[..4].copy_from_slice(&circuit.to_be_bytes());
         Secret(bytes)
     };
-    let leg = |direction| Leg { key: key(direction), first: 0, offset: 7, admitted };
+    let leg = |direction| Leg { key: key(direction), first: Some(0), offset: 7, admitted };
     PutCircuit {
         boot: here.boot(),
         circuit,
@@ -225,6 +225,7 @@ pub fn circuit(here: &Plane, circuit: u32, near: (u32, u32), far: (u32, u32), ad
         far: Some(LinkEnd { link: far.0, id: far.1 }),
         forward: leg(1),
         backward: leg(2),
+        hop: None,
         owner: Owner::default(),
     }
 }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::class::Rate;
-use drover_wire::control::{BootId, ClassKind, PutClass};
+use drover_wire::control::{BootId, ClassKind, List, PutClass, PutLoop};
 use proptest::prelude::*;
 
 const SIZES: Sizes = Sizes { links: 5, circuits: 6, pool: 512, transmit: 64 };
@@ -43,12 +43,19 @@ fn put_link(shadow: &mut Shadow, id: u32, port: u16, remote: u16) -> Result<Opti
 }
 
 fn circuit(near: (u32, u32), far: (u32, u32), admitted: bool) -> CircuitSpec {
-    let leg = LegSpec { key: [1; 8], first: 0, offset: 0, admitted };
+    let leg = LegSpec { key: [1; 8], first: Some(0), offset: 0, admitted };
     let end = |(link, id)| LinkEnd { link, id };
-    CircuitSpec { generation: 1, near: end(near), far: end(far), legs: [leg; 2], owner: Owner::default() }
+    CircuitSpec {
+        generation: 1,
+        near: end(near),
+        far: Some(end(far)),
+        legs: [leg; 2],
+        hop: None,
+        owner: Owner::default(),
+    }
 }
 
-fn put_circuit(shadow: &mut Shadow, id: u32, spec: CircuitSpec) -> Result<Option<[Way; 2]>, Refused> {
+fn put_circuit(shadow: &mut Shadow, id: u32, spec: CircuitSpec) -> Result<Option<(Side, Option<Side>)>, Refused> {
     match shadow.check_circuit(id, &spec, 0)? {
         Plan::Do(()) => Ok(Some(shadow.commit_circuit(id, spec).expect("was checked"))),
         Plan::Same => Ok(None),
@@ -85,22 +92,122 @@ fn ways_cross_and_removal_begins_where_cells_come_in() {
     put_class(&mut s, &class(1, 4), 0).expect("a class");
     put_link(&mut s, 1, 1, 101).expect("a link");
     put_link(&mut s, 2, 2, 102).expect("a link");
-    let [forward, backward] = put_circuit(&mut s, 7, circuit((1, 11), (2, 22), true)).expect("room").expect("new");
-    assert_eq!((forward.ingress.worker, forward.egress.worker), (0, 1));
-    assert_eq!((backward.ingress.worker, backward.egress.worker), (1, 0));
-    assert_ne!(forward.tag, backward.tag);
+    let (near, far) = put_circuit(&mut s, 7, circuit((1, 11), (2, 22), true)).expect("room").expect("new");
+    let far = far.expect("was put with one");
+    assert_eq!((near.ingress.worker, near.egress.worker), (0, 0));
+    assert_eq!((far.ingress.worker, far.egress.worker), (1, 1));
+    assert_ne!(near.tag, far.tag);
     assert_eq!(put_circuit(&mut s, 7, circuit((1, 11), (2, 22), true)), Ok(None));
     let removed = s.remove_link(1);
     let expected = [
-        (Table::Ingress, forward.ingress),
-        (Table::Ingress, backward.ingress),
-        (Table::Egress, forward.egress),
-        (Table::Egress, backward.egress),
+        (Table::Ingress, near.ingress),
+        (Table::Ingress, far.ingress),
+        (Table::Egress, near.egress),
+        (Table::Egress, far.egress),
         (Table::Link, Place { worker: 0, index: 0 }),
     ];
     assert_eq!(removed, expected);
     assert_eq!(s.counts(), (1, 0, 0));
     assert_eq!(s.link(2).expect("stays").admitted, 0);
+}
+
+#[test]
+fn a_circuit_gets_its_far_side_later_once() {
+    let mut s = shadow();
+    put_class(&mut s, &class(1, 4), 0).expect("a class");
+    put_link(&mut s, 1, 1, 101).expect("a link");
+    put_link(&mut s, 2, 2, 102).expect("a link");
+    let put = CircuitSpec { far: None, ..circuit((1, 11), (9, 9), true) };
+    let (near, far) = put_circuit(&mut s, 7, put).expect("room").expect("new");
+    assert_eq!((near.ingress.worker, far), (0, None));
+    assert_eq!((s.link(1).expect("is").admitted, s.link(2).expect("is").admitted), (1, 0));
+    let extension = |id, others: &[u64]| Extension {
+        far: LinkEnd { link: 2, id },
+        others: List::from_slice(others).expect("two at most"),
+    };
+    assert_eq!(code(s.check_extension(8, &extension(22, &[]), 0)), Some(Refusal::Unknown));
+    assert_eq!(code(s.check_extension(7, &extension(22, &[5, 5]), 0)), Some(Refusal::Malformed));
+    assert_eq!(s.check_extension(7, &extension(22, &[5, 6]), 0), Ok(Plan::Do(())));
+    assert_eq!(s.circuit(7).expect("is").far_end(), None, "a check changes nothing");
+    let far = s.commit_extension(7, extension(22, &[5, 6])).expect("was checked").far.expect("has one now");
+    assert_eq!((far.ingress.worker, far.egress.worker), (1, 1));
+    assert_ne!(near.tag, far.tag);
+    assert_eq!(s.link(2).expect("is").admitted, 1);
+    // Said again, either put changes nothing; another far side is another circuit.
+    assert_eq!(s.check_extension(7, &extension(22, &[5, 6]), 0), Ok(Plan::Same));
+    assert_eq!(put_circuit(&mut s, 7, put), Ok(None));
+    assert_eq!(code(s.check_extension(7, &extension(22, &[5]), 0)), Some(Refusal::Exists));
+    assert_eq!(code(s.check_extension(7, &extension(23, &[5, 6]), 0)), Some(Refusal::Exists));
+    assert_eq!(s.circuit_at(LinkEnd { link: 2, id: 22 }), Some(7));
+    assert_eq!(s.remove_circuit(7).len(), 4);
+    assert_eq!((s.link(1).expect("is").admitted, s.link(2).expect("is").admitted), (0, 0));
+}
+
+#[test]
+fn a_far_side_without_room_is_refused_and_changes_nothing() {
+    let mut s = shadow();
+    put_class(&mut s, &class(1, 2), 0).expect("a class");
+    put_link(&mut s, 1, 1, 101).expect("a link");
+    put_link(&mut s, 2, 1, 102).expect("a link");
+    let open = |near| CircuitSpec { far: None, ..circuit(near, (9, 9), true) };
+    put_circuit(&mut s, 1, open((1, 1))).expect("one slot of two");
+    assert_eq!(code(put_circuit(&mut s, 2, open((1, 2)))), Some(Refusal::NoRoom));
+    put_circuit(&mut s, 3, open((2, 3))).expect("one slot of two");
+    let extension = Extension { far: LinkEnd { link: 2, id: 22 }, others: List::default() };
+    assert_eq!(code(s.check_extension(1, &extension, 0)), Some(Refusal::NoRoom));
+    assert_eq!((s.circuit(1).expect("is").far_end(), s.circuit_at(extension.far)), (None, None));
+    s.remove_circuit(3);
+    assert_eq!(s.check_extension(1, &extension, 0), Ok(Plan::Do(())));
+}
+
+#[test]
+fn a_tap_holds_its_id_until_it_goes() {
+    let mut s = shadow();
+    put_class(&mut s, &class(1, 2), 0).expect("a class");
+    put_link(&mut s, 1, 1, 101).expect("a link");
+    let at = LinkEnd { link: 1, id: 5 };
+    assert_eq!(code(s.check_tap(LinkEnd { link: 2, id: 5 })), Some(Refusal::Unknown));
+    assert_eq!(s.check_tap(at), Ok(Plan::Do(())));
+    let place = s.commit_tap(at).expect("was checked");
+    assert_eq!((s.check_tap(at), s.is_tapped(at)), (Ok(Plan::Same), true));
+    let end = EndSpec { generation: 1, at, id: [0; 8] };
+    assert_eq!(code(s.check_end(1, &end, 0)), Some(Refusal::Exists));
+    assert_eq!(s.remove_tap(at), [(Table::Ingress, place)]);
+    assert_eq!(s.remove_tap(at), []);
+    assert_eq!(s.check_end(1, &end, 0), Ok(Plan::Do(())));
+    s.commit_end(1, end);
+    assert_eq!(code(s.check_tap(at)), Some(Refusal::Exists));
+}
+
+#[test]
+fn a_loop_has_two_ends_that_come_and_go_together() {
+    let mut s = shadow();
+    put_class(&mut s, &class(1, 4), 0).expect("a class");
+    put_link(&mut s, 1, 1, 101).expect("a link");
+    let put = PutLoop { boot: BootId::default(), a: 3, b: 4, class: 1, owner: Owner::default() };
+    assert_eq!(code(s.check_loop(&PutLoop { b: 3, ..put.clone() }, 0)), Some(Refusal::Malformed));
+    assert_eq!(code(s.check_loop(&PutLoop { b: 1, ..put.clone() }, 0)), Some(Refusal::Exists));
+    assert_eq!(code(s.check_loop(&PutLoop { class: 9, ..put.clone() }, 0)), Some(Refusal::Unknown));
+    let Plan::Do(plan) = s.check_loop(&put, 0).expect("room") else { panic!("is there already") };
+    assert_eq!(plan.worker, 1, "the one with fewer links");
+    let places = s.commit_loop(&put, plan);
+    assert_eq!(s.check_loop(&put, 0), Ok(Plan::Same));
+    assert_eq!(s.check_loop(&PutLoop { a: 4, b: 3, ..put.clone() }, 0), Ok(Plan::Same), "which end is a is all one");
+    assert_eq!(code(s.check_loop(&PutLoop { b: 5, ..put.clone() }, 0)), Some(Refusal::Exists));
+    // It is no link that keys may be put for.
+    assert_eq!(code(s.check_link(3, &spec(1, 103), &Owner::default(), &keys(1), 0)), Some(Refusal::Exists));
+    assert_eq!(code(s.switch(3, 1)), Some(Refusal::Unknown));
+    // Its slots are owned like any link's.
+    put_circuit(&mut s, 7, circuit((1, 11), (3, 22), true)).expect("room");
+    put_circuit(&mut s, 8, circuit((4, 22), (1, 12), true)).expect("room");
+    assert_eq!((s.link(3).expect("is").admitted, s.link(4).expect("is").admitted), (1, 1));
+    let mut circuits = s.circuits_on(4);
+    circuits.sort_unstable();
+    assert_eq!(circuits, [7, 8]);
+    let removed = s.remove_link(4);
+    assert_eq!(removed.iter().filter(|(table, _)| *table == Table::Link).count(), 2);
+    assert!(places.iter().all(|place| removed.contains(&(Table::Link, *place))));
+    assert_eq!((s.counts(), s.link(1).expect("is").admitted), ((1, 0, 0), 0));
 }
 
 #[test]
@@ -182,8 +289,12 @@ fn a_worker_is_not_given_more_than_it_can_seal_ahead() {
 enum Op {
     PutLink(u32, u16, u16),
     RemoveLink(u32),
-    PutCircuit(u32, (u32, u32), (u32, u32), bool),
+    PutCircuit(u32, (u32, u32), Option<(u32, u32)>, bool),
+    Extend(u32, (u32, u32)),
     RemoveCircuit(u32),
+    PutTap((u32, u32)),
+    RemoveTap((u32, u32)),
+    PutLoop(u32, u32),
     PutEnd(u32, u32, u32),
     RemoveEnd(u32),
     Spent(usize),
@@ -194,7 +305,12 @@ fn ops() -> impl Strategy<Value = Op> {
     prop_oneof![
         3 => (id.clone(), 1u16..4, 0u16..8).prop_map(|(id, port, remote)| Op::PutLink(id, port, 100 + remote)),
         1 => id.clone().prop_map(Op::RemoveLink),
-        5 => (id.clone(), side(), side(), any::<bool>()).prop_map(|(id, n, f, a)| Op::PutCircuit(id, n, f, a)),
+        5 => (id.clone(), side(), proptest::option::of(side()), any::<bool>())
+            .prop_map(|(id, n, f, a)| Op::PutCircuit(id, n, f, a)),
+        3 => (id.clone(), side()).prop_map(|(id, far)| Op::Extend(id, far)),
+        1 => side().prop_map(Op::PutTap),
+        1 => side().prop_map(Op::RemoveTap),
+        1 => (id.clone(), id.clone()).prop_map(|(a, b)| Op::PutLoop(a, b)),
         1 => id.clone().prop_map(Op::RemoveCircuit),
         2 => (id.clone(), side()).prop_map(|(id, (link, on))| Op::PutEnd(id, link, on)),
         1 => id.prop_map(Op::RemoveEnd),
@@ -209,9 +325,14 @@ struct Model {
     grown: HashMap<(Table, u8), u32>,
     removing: std::collections::VecDeque<Removal>,
     links: HashMap<u32, (u8, u16)>,
-    circuits: HashMap<u32, CircuitSpec>,
+    /// As they were put, and with the far side that they have now.
+    circuits: HashMap<u32, (CircuitSpec, Option<LinkEnd>)>,
     ends: HashMap<u32, (u32, u32)>,
+    taps: HashSet<LinkEnd>,
 }
+
+/// A link's other end, of a loop.
+const LOOP: u8 = u8::MAX;
 
 impl Model {
     fn add(&mut self, table: Table, place: Place, limit: usize) {
@@ -224,8 +345,9 @@ impl Model {
     }
 
     fn owned(&self, link: u32) -> u32 {
-        let of = |c: &CircuitSpec| {
-            u32::from(c.near.link == link && c.legs[1].admitted) + u32::from(c.far.link == link && c.legs[0].admitted)
+        let of = |(c, far): &(CircuitSpec, Option<LinkEnd>)| {
+            u32::from(c.near.link == link && c.legs[1].admitted)
+                + u32::from(far.is_some_and(|far| far.link == link) && c.legs[0].admitted)
         };
         let ends = self.ends.values().filter(|(l, _)| *l == link).count() as u32;
         self.circuits.values().map(of).sum::<u32>() + ends
@@ -233,13 +355,29 @@ impl Model {
 
     fn id_taken(&self, link: u32, id: u32) -> bool {
         let end = LinkEnd { link, id };
-        self.circuits.values().any(|c| c.near == end || c.far == end) || self.ends.values().any(|e| *e == (link, id))
+        self.circuits.values().any(|(c, far)| c.near == end || *far == Some(end))
+            || self.ends.values().any(|e| *e == (link, id))
+            || self.taps.contains(&end)
     }
 
     fn forget_link(&mut self, link: u32) {
-        self.links.remove(&link);
-        self.circuits.retain(|_, c| c.near.link != link && c.far.link != link);
+        let Some((kind, other)) = self.links.remove(&link) else { return };
+        self.circuits.retain(|_, (c, far)| c.near.link != link && far.is_none_or(|far| far.link != link));
         self.ends.retain(|_, (l, _)| *l != link);
+        self.taps.retain(|at| at.link != link);
+        if kind == LOOP {
+            self.forget_link(u32::from(other));
+        }
+    }
+
+    fn add_side(&mut self, side: Side) {
+        self.add(Table::Ingress, side.ingress, 2 * SIZES.circuits);
+        self.add(Table::Egress, side.egress, 2 * SIZES.circuits);
+    }
+
+    /// Whether a side may be there, and no link owns more than it can.
+    fn sound(&self, sides: &[LinkEnd]) -> bool {
+        sides.iter().all(|end| self.links.contains_key(&end.link) && self.owned(end.link) <= 3)
     }
 }
 
@@ -270,26 +408,74 @@ proptest! {
                         Err(_) => prop_assert!(was.is_some() || taken || port == 3),
                     }
                 }
-                Op::PutCircuit(id, near, far, admitted) if near != far => {
-                    let spec = circuit(near, far, admitted);
+                Op::PutCircuit(id, near, far, admitted) if Some(near) != far => {
+                    let mut spec = circuit(near, far.unwrap_or(near), admitted);
+                    spec.far = spec.far.filter(|_| far.is_some());
+                    let sides: Vec<LinkEnd> = [Some(spec.near), spec.far].into_iter().flatten().collect();
+                    let free = sides.iter().all(|end| !m.id_taken(end.link, end.id));
                     match put_circuit(&mut s, id, spec) {
-                        Ok(Some(ways)) => {
-                            for end in [near, far] {
-                                prop_assert!(m.links.contains_key(&end.0) && !m.id_taken(end.0, end.1));
-                            }
-                            prop_assert!(m.circuits.insert(id, spec).is_none());
-                            for way in ways {
-                                m.add(Table::Ingress, way.ingress, 2 * SIZES.circuits);
-                                m.add(Table::Egress, way.egress, 2 * SIZES.circuits);
-                            }
-                            prop_assert!(m.owned(near.0) <= 3 && m.owned(far.0) <= 3);
+                        Ok(Some((near, far))) => {
+                            prop_assert!(free && m.circuits.insert(id, (spec, spec.far)).is_none());
+                            prop_assert_eq!(far.is_some(), spec.far.is_some());
+                            m.add_side(near);
+                            if let Some(far) = far { m.add_side(far); }
+                            prop_assert!(m.sound(&sides));
                         }
-                        Ok(None) => prop_assert_eq!(m.circuits.get(&id), Some(&spec)),
+                        Ok(None) => prop_assert_eq!(m.circuits.get(&id).map(|(put, _)| put), Some(&spec)),
                         Err(Refused(Refusal::NoRoom, text)) if text.contains("slots") => {
-                            let before = m.circuits.insert(id, spec);
-                            prop_assert!(before.is_none() && (m.owned(near.0) > 3 || m.owned(far.0) > 3), "{}", text);
+                            prop_assert!(m.circuits.insert(id, (spec, spec.far)).is_none());
+                            prop_assert!(!m.sound(&sides), "{}", text);
                             m.circuits.remove(&id);
                         }
+                        Err(_) => {}
+                    }
+                }
+                Op::Extend(id, (link, on)) => {
+                    let far = LinkEnd { link, id: on };
+                    let extension = Extension { far, others: List::default() };
+                    let had = m.circuits.get(&id).copied();
+                    match s.check_extension(id, &extension, 0) {
+                        Ok(Plan::Do(())) => {
+                            prop_assert!(!m.id_taken(link, on) && had.is_some_and(|(_, far)| far.is_none()));
+                            let side = s.commit_extension(id, extension).and_then(|entry| entry.far);
+                            m.add_side(side.expect("was checked"));
+                            m.circuits.entry(id).and_modify(|circuit| circuit.1 = Some(far));
+                            prop_assert!(m.sound(&[far]));
+                        }
+                        Ok(Plan::Same) => {
+                            prop_assert!(had.is_some_and(|(put, is)| put.far.is_none() && is == Some(far)));
+                        }
+                        Err(_) => {}
+                    }
+                }
+                Op::PutTap((link, id)) => {
+                    let at = LinkEnd { link, id };
+                    match s.check_tap(at) {
+                        Ok(Plan::Do(())) => {
+                            prop_assert!(!m.id_taken(link, id) && m.links.contains_key(&link));
+                            let place = s.commit_tap(at).expect("was checked");
+                            m.add(Table::Ingress, place, 2 * SIZES.circuits);
+                            m.taps.insert(at);
+                        }
+                        Ok(Plan::Same) => prop_assert!(m.taps.contains(&at)),
+                        Err(_) => {}
+                    }
+                }
+                Op::RemoveTap((link, id)) => {
+                    m.removing.extend(s.remove_tap(LinkEnd { link, id }));
+                    m.taps.remove(&LinkEnd { link, id });
+                }
+                Op::PutLoop(a, b) => {
+                    let put = PutLoop { boot: BootId::default(), a, b, class: 1, owner: Owner::default() };
+                    match s.check_loop(&put, 0) {
+                        Ok(Plan::Do(plan)) => {
+                            prop_assert!(a != b && !m.links.contains_key(&a) && !m.links.contains_key(&b));
+                            for place in s.commit_loop(&put, plan) {
+                                m.add(Table::Link, place, SIZES.links);
+                            }
+                            m.links.extend([(a, (LOOP, b as u16)), (b, (LOOP, a as u16))]);
+                        }
+                        Ok(Plan::Same) => prop_assert_eq!(m.links.get(&a), Some(&(LOOP, b as u16))),
                         Err(_) => {}
                     }
                 }
@@ -297,10 +483,10 @@ proptest! {
                     let spec = EndSpec { generation: 1, at: LinkEnd { link, id: on }, id: [0; 8] };
                     if let Ok(Plan::Do(())) = s.check_end(id, &spec, 0) {
                         prop_assert!(!m.id_taken(link, on) && m.links.contains_key(&link));
-                        let EndPlaces { end, way } = s.commit_end(id, spec).expect("was checked");
+                        let EndPlaces { end, side } = s.commit_end(id, spec).expect("was checked");
                         prop_assert!(m.ends.insert(id, (link, on)).is_none());
                         prop_assert!(m.owned(link) <= 3);
-                        for (table, place) in [(Table::End, end), (Table::Ingress, way.ingress), (Table::Egress, way.egress)] {
+                        for (table, place) in [(Table::End, end), (Table::Ingress, side.ingress), (Table::Egress, side.egress)] {
                             m.add(table, place, 2 * SIZES.circuits);
                         }
                     }
@@ -333,7 +519,8 @@ proptest! {
                 prop_assert_eq!(s.link_at(entry.place), Some(*id));
             }
             let live = m.in_use.len() - m.removing.len();
-            prop_assert_eq!(live, m.links.len() + 4 * m.circuits.len() + 3 * m.ends.len());
+            let sides: usize = m.circuits.values().map(|(_, far)| 1 + usize::from(far.is_some())).sum();
+            prop_assert_eq!(live, m.links.len() + 2 * sides + 3 * m.ends.len() + m.taps.len());
         }
     }
 }
