@@ -4,8 +4,8 @@
 
 pub mod reports;
 
-use drover_wire::control::{MAX_MESSAGE, REQUEST_MAX, Refusal, Reply, Request, Welcome};
-use reports::{LinkReport, LinksPage, Status};
+use drover_wire::control::{Dump, MAX_MESSAGE, REQUEST_MAX, Refusal, Reply, Request, Welcome};
+use reports::{DumpPage, DumpedLink, LinkReport, LinksPage, Status};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, send, socket_with,
@@ -301,19 +301,38 @@ impl ControlSocket {
     ///
     /// [`SocketError`].
     pub fn links_json(&mut self) -> Result<Vec<LinkReport>, SocketError> {
-        const WHAT: &str = "the list of links";
-        let (mut links, mut from) = (Vec::new(), 0);
+        let page = |page: LinksPage| (page.links, page.next);
+        self.pages("the list of links", |from| Request::QueryLinks { from }, page)
+    }
+
+    /// Links as control finds them at its start, all pages.
+    ///
+    /// # Errors
+    ///
+    /// [`SocketError`].
+    pub fn dump_links(&mut self) -> Result<Vec<DumpedLink>, SocketError> {
+        let page = |page: DumpPage| (page.links, page.next);
+        self.pages("the dump of links", |from| Request::Dump { what: Dump::Links, from }, page)
+    }
+
+    fn pages<P: serde::de::DeserializeOwned, T>(
+        &mut self,
+        what: &str,
+        request: impl Fn(u32) -> Request,
+        open: impl Fn(P) -> (Vec<T>, Option<u32>),
+    ) -> Result<Vec<T>, SocketError> {
+        let (mut all, mut from) = (Vec::new(), 0);
         for _ in 0..PAGES_MAX {
-            let json = self.report(WHAT, &Request::QueryLinks { from })?;
-            let page: LinksPage = self.parse(WHAT, &json)?;
-            links.extend(page.links);
-            match page.next {
-                None => return Ok(links),
+            let json = self.report(what, &request(from))?;
+            let (part, next) = open(self.parse(what, &json)?);
+            all.extend(part);
+            match next {
+                None => return Ok(all),
                 Some(next) if next > from => from = next,
                 Some(_) => break,
             }
         }
-        Err(self.fail(Fault::Unexpected("the list of links does not end".to_owned())))
+        Err(self.fail(Fault::Unexpected(format!("{what} does not end"))))
     }
 }
 

@@ -97,6 +97,8 @@ impl Status {
             "circuits": circuits,
             "ends": ends,
             "pool_bytes": self.pool_bytes,
+            // Of all workers, whatever left: upper bounds, ns, and counts of the buckets that are not empty.
+            "lateness_ns": self.lateness(),
             "workers": workers,
             "classes": classes,
         });
@@ -140,11 +142,15 @@ impl Status {
                 "filled": lab.filled,
                 "delivered": lab.delivered,
                 "waiting": self.last[worker].waiting,
-                // Upper bounds, ns, and counts of the buckets that are not empty.
-                "lateness_ns": lateness_rows(&counters.lateness),
             });
         }
         row
+    }
+
+    fn lateness(&self) -> Vec<(u64, u64)> {
+        let of = |bucket: usize| self.last.iter().map(|worker| worker.counters.lateness[bucket]).sum();
+        let all = (0..LATENESS_BUCKETS).map(|bucket| (lateness_bound(bucket), of(bucket)));
+        all.filter(|(_, count)| *count > 0).collect()
     }
 
     fn class(&self, at: usize, class: &ClassEntry) -> Value {
@@ -200,13 +206,6 @@ fn kind_name(kind: ClassKind) -> &'static str {
         ClassKind::Zone => "zone",
         ClassKind::Pair => "pair",
     }
-}
-
-/// The histogram's buckets that are not empty: upper bound, ns, and count.
-#[cfg(feature = "lab")]
-fn lateness_rows(buckets: &[u64; LATENESS_BUCKETS]) -> Vec<(u64, u64)> {
-    let all = buckets.iter().enumerate().filter(|(_, count)| **count > 0);
-    all.map(|(bucket, count)| (lateness_bound(bucket), *count)).collect()
 }
 
 /// The upper bound of the bucket that holds quantile `q`, µs; 0 when nothing was counted.

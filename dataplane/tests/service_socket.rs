@@ -52,6 +52,7 @@ fn status_is_json_with_every_key() {
         "circuits",
         "ends",
         "pool_bytes",
+        "lateness_ns",
         "workers",
         "classes",
     ];

@@ -72,12 +72,12 @@ fn bootstrap(groups: [&[f64]; 2], of: impl Fn([&[f64]; 2]) -> Option<f64>, seed:
 }
 
 /// The data plane's histogram of lateness between two readings: upper bounds of buckets, ns, and counts; buckets without
-/// counts left out, as in the lab's status.
+/// counts left out, as in its status.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Histogram(Vec<(u64, u64)>);
 
 impl Histogram {
-    /// What came between two readings of the same worker, the earlier one first.
+    /// What came between two readings of one data plane, the earlier one first.
     pub fn between(before: &[(u64, u64)], after: &[(u64, u64)]) -> Histogram {
         let old = |bound| before.iter().find(|row| row.0 == bound).map_or(0, |row| row.1);
         let rows = after.iter().map(|(bound, count)| (*bound, count.saturating_sub(old(*bound))));
@@ -91,7 +91,7 @@ impl Histogram {
         self.0.iter().map(|row| row.1).sum()
     }
 
-    /// Adds another's counts, of another worker or another time.
+    /// Adds another's counts, of another time.
     pub fn add(&mut self, other: &Histogram) {
         for (bound, count) in &other.0 {
             match self.0.binary_search_by_key(bound, |row| row.0) {

@@ -30,6 +30,8 @@ pub struct Status {
     pub ends: u64,
     /// Memory of cell pools and tables, bytes.
     pub pool_bytes: u64,
+    /// Departures of all workers by lateness: upper bounds, ns, and counts of the buckets that are not empty.
+    pub lateness_ns: Vec<(u64, u64)>,
     /// Its workers.
     pub workers: Vec<WorkerStatus>,
     /// Its classes of links.
@@ -81,7 +83,7 @@ pub struct Lateness {
 }
 
 /// Cells against chaff of one worker.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct LabStatus {
     /// Chaff that came in.
@@ -100,8 +102,6 @@ pub struct LabStatus {
     pub delivered: u64,
     /// Cells that wait.
     pub waiting: u64,
-    /// Departures by lateness: upper bounds, ns, and counts of the buckets that are not empty.
-    pub lateness_ns: Vec<(u64, u64)>,
 }
 
 /// One class of links.
@@ -160,6 +160,34 @@ pub struct LinkReport {
     pub sent_real: u64,
     /// Slots missed.
     pub missed: u64,
+}
+
+/// A page of what a data plane has, as control reads it at its start (`docs/wire.md`, W-CTL). Only links here.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct DumpPage {
+    /// Where the next page begins; none after the last.
+    pub next: Option<u32>,
+    /// The links.
+    pub links: Vec<DumpedLink>,
+}
+
+/// One link that a data plane has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct DumpedLink {
+    /// The link's id.
+    pub link: u32,
+    /// Its class.
+    pub class: u16,
+    /// The other end of a mix's loop.
+    pub loop_to: Option<u32>,
+    /// The generation that has been heard.
+    pub heard: Option<u32>,
+    /// Whether nothing comes at present.
+    pub silent: bool,
+    /// What control keeps with it, hex; the peer's id among it.
+    pub owner: String,
 }
 
 impl Status {
