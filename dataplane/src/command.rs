@@ -4,6 +4,7 @@
 //! ready to use, and goes back as an event when it is spent, so that a worker neither allocates nor frees.
 
 use crate::class::Rate;
+use crate::inject::{Injected, RawDatagram};
 use crate::owners::Owners;
 use drover_crypto::{Layers, Records, Suite};
 use drover_nic::Endpoint;
@@ -247,6 +248,19 @@ pub enum Command<C: Suite, K> {
         /// Filled by the worker: what the terminal gives back.
         spent: Option<Box<K>>,
     },
+    /// A cell that control made.
+    Inject(Box<Injected>),
+    /// A datagram that control made.
+    SendRaw(Box<RawDatagram>),
+    /// Datagrams of this sender are control's, whatever they are; or no more.
+    Expect {
+        /// The sender.
+        remote: Endpoint,
+        /// Begin or end.
+        expected: bool,
+    },
+    /// Somebody takes what is handed over from now on; or nobody does, and nobody is expected any more.
+    Listen(bool),
 }
 
 /// From a worker to the service thread.
@@ -263,6 +277,13 @@ pub enum Event<C: Suite, K> {
         direction: Direction,
         /// The step.
         step: u64,
+    },
+    /// Control cells of a link have left: as many more may be injected.
+    Left {
+        /// The link's index.
+        link: u32,
+        /// How many.
+        count: u32,
     },
 }
 

@@ -6,7 +6,8 @@
 mod check;
 
 use crate::class::Rate;
-use crate::limits::{CIRCUITS_MAX, LINKS_MAX, POOL_MAX};
+use crate::limits::{CIRCUITS_MAX, LINKS_MAX, POOL_MAX, RAW_WAITING_MAX};
+use crate::punt::no_rings;
 use crate::state::{Sizes, State};
 use crate::worker::Pace;
 use drover_crypto::reference::Reference;
@@ -158,9 +159,9 @@ impl Config {
     /// The memory of a worker, made and measured: the pool's bytes and the tables'.
     pub fn worker_bytes(&self) -> (usize, usize) {
         match self.cell {
-            CellSize::S256 => State::<Reference, 256>::new(0, self.sizes, 1).bytes(),
-            CellSize::S512 => State::<Reference, 512>::new(0, self.sizes, 1).bytes(),
-            CellSize::S1024 => State::<Reference, 1024>::new(0, self.sizes, 1).bytes(),
+            CellSize::S256 => State::<Reference, 256>::new(0, self.sizes, 1, no_rings()).bytes(),
+            CellSize::S512 => State::<Reference, 512>::new(0, self.sizes, 1, no_rings()).bytes(),
+            CellSize::S1024 => State::<Reference, 1024>::new(0, self.sizes, 1, no_rings()).bytes(),
         }
     }
 
@@ -171,7 +172,7 @@ impl Config {
         let (pool_bytes, table_bytes) = self.worker_bytes();
         let workers = self.workers.len();
         // Each frame has its address and length beside it, in a cache line.
-        let frames = transmit * (drover_nic::FRAME + 64);
+        let frames = (transmit + RAW_WAITING_MAX) * (drover_nic::FRAME + 64);
         let mut text = String::new();
         // Writing to a string does not fail.
         let _ = writeln!(text, "cell          {} bytes; records of {} bytes", self.cell, self.cell.record_len());

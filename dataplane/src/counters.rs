@@ -70,6 +70,12 @@ pub struct LabCounters {
     pub filled: u64,
     /// Cells taken by the terminal.
     pub delivered: u64,
+    /// Cells and datagrams handed to the service thread.
+    pub punted: u64,
+    /// Cells and datagrams of the control daemon.
+    pub injected: u64,
+    /// Of these, datagrams that left.
+    pub raw_out: u64,
 }
 
 impl Default for Counters {

@@ -28,7 +28,7 @@ macro_rules! reasons {
 
 reasons! {
     NotARecord "not_a_record" "The first byte is that of no DTLS record.",
-    Plaintext "plaintext" "A plaintext record: handshakes are for the control daemon, and there is none to take it.",
+    Plaintext "plaintext" "A plaintext record, for the control daemon, and none has subscribed.",
     BadRecord "bad_record" "A ciphertext record with a connection id or an 8-bit number.",
     RecordLength "record_length" "A record that is not exactly one cell long.",
     UnknownLink "unknown_link" "No link has this sender's address.",
@@ -37,11 +37,11 @@ reasons! {
     RecordTag "record_tag" "The record's tag is wrong under every key that may be tried.",
     RecordKey "record_key" "The key of this record's ratchet step is not there (yet, or any more).",
     BadCell "bad_cell" "The record opened, but holds no cell: command, reserved bytes or content type.",
-    LinkControl "link_control" "A link control cell, and there is no control daemon to take it.",
+    LinkControl "link_control" "A link control cell, and no control daemon has subscribed.",
     UnknownCircuit "unknown_circuit" "No circuit has this id on this link.",
     CellReplay "cell_replay" "This counter was seen before on its circuit, or is older than the window.",
     CounterJump "counter_jump" "The counter is further ahead than the circuit's rate allows.",
-    ForThisHop "for_this_hop" "A control cell recognised by this hop, and there is no control daemon to take it.",
+    ForThisHop "for_this_hop" "A cell for this hop, and no control daemon has subscribed, or the circuit has no hop keys.",
     CircuitEnd "circuit_end" "A cell that is not for this hop, on a circuit that ends here.",
     HopMac "hop_mac" "A cell recognised by this hop whose MAC or padding is wrong.",
     HandoffFull "handoff_full" "The ring to the other worker is full.",
@@ -53,6 +53,9 @@ reasons! {
     EndBroken "end_broken" "A cell for a client whose end-to-end seal is wrong.",
     EndReplay "end_replay" "A cell for a client whose end-to-end number was seen before.",
     EndFull "end_full" "A client's RTP queue is full.",
+    PuntFull "punt_full" "More came for the control daemon than it may be given at once.",
+    RawFull "raw_full" "More datagrams of the control daemon wait behind sealed records than may.",
+    LinkGone "link_gone" "The link was removed while the control daemon's cell waited.",
 }
 
 #[cfg(test)]

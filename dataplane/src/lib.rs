@@ -16,6 +16,7 @@ pub mod drops;
 #[cfg(feature = "lab")]
 pub mod fuzz;
 pub mod handoff;
+pub mod inject;
 pub mod keys;
 #[cfg(feature = "lab")]
 pub mod lab;
@@ -25,6 +26,7 @@ pub mod owners;
 pub mod pool;
 pub mod process;
 pub mod publish;
+pub mod punt;
 pub mod rig;
 pub mod run;
 pub mod service;

@@ -31,8 +31,10 @@ pub const HUNTED_PER_RECORD: u32 = 2;
 pub const BURSTS_PER_TURN: usize = 16;
 /// Cells taken from all hand-off rings in one turn.
 pub const HANDED_PER_TURN: usize = 256;
-/// Commands taken from the service thread in one turn.
-pub const COMMANDS_PER_TURN: usize = 4;
+/// Work on commands of the service thread in one turn, in parts of [`COMMAND_COST`]: four that change tables.
+pub const COMMANDS_PER_TURN: usize = 32;
+/// What a command costs that changes tables; one that only copies a cell or a datagram costs 1.
+pub const COMMAND_COST: usize = 8;
 /// Links whose best-effort cells are permuted in one turn.
 pub const MIXED_PER_TURN: usize = 64;
 /// Links whose silence is looked at in one turn.
@@ -50,6 +52,20 @@ pub const COMMAND_RING: usize = 1024;
 pub const OLD_KEYS_NS: u64 = 5_000_000_000;
 /// Shortest and longest time between two draws of a circuit's slot, in rounds.
 pub const REDRAW_ROUNDS: std::ops::Range<u64> = 1500..4500;
+/// Things that may wait for the service thread, of one worker: it looks every 2 ms, so half a million a second.
+pub const PUNT_RING: usize = 1024;
+/// Datagrams of unexpected senders that may wait for the service thread.
+pub const STRANGERS_RING: usize = 64;
+/// Datagrams of unexpected senders that one turn may hand over.
+pub const STRANGERS_PER_TURN: u32 = 8;
+/// Senders that control may expect at once.
+pub const EXPECTED_MAX: usize = 1024;
+/// Injected control cells that may wait on one link.
+pub const CONTROL_PER_LINK: u32 = 32;
+/// Datagrams of control that may wait behind what is sealed. They have frames of their own in the port.
+pub const RAW_WAITING_MAX: usize = 64;
+/// A link over which nothing has come for this long is silent, ns.
+pub const SILENT_NS: u64 = 3_000_000_000;
 /// Horizon under the `spin` policy, ns.
 pub const SPIN_HORIZON_NS: u64 = 500_000;
 /// Ticks of the horizon under the `tick` policy.

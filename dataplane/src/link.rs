@@ -76,6 +76,17 @@ impl ReadKeys {
     }
 }
 
+/// What control knows of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Nothing.
+    Nothing,
+    /// Records come; the newest generation of keys that opened one.
+    Heard(u32),
+    /// Nothing has come for a while.
+    Silent,
+}
+
 /// The receiving half.
 #[repr(align(64))]
 pub struct LinkRx {
@@ -89,6 +100,10 @@ pub struct LinkRx {
     pub peer: Peer,
     /// The turn of the last second opening, and how many there were in it.
     pub trials: (u64, u8),
+    /// When a record last opened, or the link was made, monotonic ns.
+    pub last_at: u64,
+    /// What control was last told: the newest generation that was heard, none yet, or silence.
+    pub told: Told,
     /// When the keys that are not tried first go; `u64::MAX` while they wait for their first record.
     pub retire_at: u64,
 }
@@ -134,6 +149,10 @@ pub struct LinkTx {
     pub ready: List,
     /// Of a link of this mix to itself: the other end's index, where what leaves here arrives. Else [`NIL`].
     pub loop_to: u32,
+    /// Cells of control: before best effort.
+    pub control: List,
+    /// How many of them have left, untold.
+    pub left: u32,
     /// The link's id in control messages.
     pub id: u32,
     /// In use.

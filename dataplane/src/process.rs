@@ -3,8 +3,9 @@
 use crate::command::{Command, Event};
 use crate::config::{Config, Policy};
 use crate::handoff::Handoff;
-use crate::limits::{COMMAND_RING, HANDOFF_RING};
+use crate::limits::{COMMAND_RING, HANDOFF_RING, RAW_WAITING_MAX};
 use crate::publish::{self, Publisher};
+use crate::punt::{self, Punts};
 use crate::run::{self, Rhythm};
 use crate::service;
 use crate::service::requests::{Service, WorkerEnds};
@@ -182,13 +183,15 @@ fn start<T: Terminal + 'static, const S: usize>(
     for (worker, (port, handoff)) in ports.into_iter().zip(Handoff::mesh(count, HANDOFF_RING)).enumerate() {
         let (commands, for_worker) = queue::<Command<Back, T::End>>(COMMAND_RING);
         let (from_worker, events) = queue::<Event<Back, T::End>>(COMMAND_RING);
-        ends.push(WorkerEnds { commands, events });
+        let (punts, punt_rings) = punt::rings();
+        ends.push(WorkerEnds { commands, events, punts: punt_rings });
         let parts = Parts::<T, S> {
             worker: worker as u8,
             config: config.clone(),
             port,
             handoff,
             service: ServiceEnds { commands: for_worker, events: from_worker },
+            punts,
             terminal: terminals(worker as u8),
             publisher: Publisher::new(Arc::clone(&segment), worker, count, config.sizes.links),
         };
@@ -213,8 +216,9 @@ fn open_ports(config: &Config) -> Result<Vec<UdpPort>, LaunchError> {
     let workers = config.workers.iter().enumerate();
     let open = |(at, worker): (usize, &crate::config::WorkerConfig)| {
         let listen = worker.listen;
-        UdpPort::bind(listen, config.sizes.transmit)
-            .map_err(|error| LaunchError::new(format!("worker[{at}].listen {listen}"), error))
+        // Frames beside those of slots, for datagrams of control.
+        let frames = (config.sizes.transmit + RAW_WAITING_MAX).min(drover_nic::udp::MAX_TX_RING);
+        UdpPort::bind(listen, frames).map_err(|error| LaunchError::new(format!("worker[{at}].listen {listen}"), error))
     };
     workers.map(open).collect()
 }
@@ -236,19 +240,20 @@ struct Parts<T: Terminal, const S: usize> {
     port: UdpPort,
     handoff: Handoff<S>,
     service: ServiceEnds<Back, T>,
+    punts: Punts,
     terminal: T,
     publisher: Publisher,
 }
 
 impl<T: Terminal, const S: usize> Parts<T, S> {
     fn run(self, shared: &Shared, ready: &mpsc::Sender<Result<usize, LaunchError>>) {
-        let Parts { worker, config, port, handoff, service, terminal, mut publisher } = self;
+        let Parts { worker, config, port, handoff, service, punts, terminal, mut publisher } = self;
         if let Err(error) = settle(&config, worker) {
             // Nobody listens any more when another worker failed first.
             let _ = ready.send(Err(error));
             return;
         }
-        let state = State::<Back, S>::new(worker, config.sizes, config.interval_ms * 1_000_000);
+        let state = State::<Back, S>::new(worker, config.sizes, config.interval_ms * 1_000_000, punts);
         #[cfg(feature = "lab")]
         let state = State { broken: config.lab_break, ..state };
         let _ = ready.send(Ok(state.bytes().0));

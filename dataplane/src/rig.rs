@@ -6,9 +6,11 @@
 use crate::class::Rate;
 use crate::command::{Command, Direction, Event, NewEgress, NewIngress, NewLink, StepKey, boxed_class};
 use crate::handoff::Handoff;
+use crate::inject::{Form, Injected, RawDatagram, Target};
 use crate::keys::{GenerationSecrets, Ratchets, expand};
-use crate::limits::COMMAND_RING;
+use crate::limits::{COMMAND_RING, RAW_WAITING_MAX};
 use crate::owners::Owners;
+use crate::punt::{self, PuntRings, What};
 use crate::state::{Sizes, State};
 use crate::terminal::Terminal;
 use crate::worker::{Pace, ServiceEnds, Worker};
@@ -17,7 +19,7 @@ use drover_crypto::{Cell, MaskJob, OpenJob, Records, SealJob, Suite};
 use drover_nic::Endpoint;
 use drover_nic::memory::{MemoryPort, MemoryWire, port_and_wire};
 use drover_nic::ring::{Receiver, Sender, queue};
-use drover_wire::control::{ClassKind, Peer};
+use drover_wire::control::{Bytes, ClassKind, Peer};
 use drover_wire::record::{self, Aad};
 
 /// A worker over a memory port, and the bench's ends of everything that leads to it.
@@ -26,8 +28,11 @@ pub struct Rig<C: Suite, T: Terminal, const S: usize> {
     pub worker: Worker<MemoryPort, C, T, S>,
     /// The other end of its wire.
     pub wire: MemoryWire,
+    /// What the worker said of injected control cells that left: link, how many.
+    pub left: Vec<(u32, u32)>,
     commands: Sender<Command<C, T::End>>,
     events: Receiver<Event<C, T::End>>,
+    punts: PuntRings,
     ratchets: Vec<Vec<Ratchets>>,
     links: u32,
     classes: Vec<(Rate, u32)>,
@@ -57,13 +62,15 @@ impl<C: Suite, T: Terminal, const S: usize> Rig<C, T, S> {
 
     /// One of several workers.
     pub fn with_handoff(worker: u8, handoff: Handoff<S>, terminal: T, sizes: Sizes, pace: Pace, interval: u64) -> Self {
-        let (port, wire) = port_and_wire(Endpoint { ip: [1; 16], port: 1 }, sizes.transmit);
+        let (port, wire) = port_and_wire(Endpoint { ip: [1; 16], port: 1 }, sizes.transmit + RAW_WAITING_MAX);
         let (commands, for_worker) = queue(COMMAND_RING);
         let (from_worker, events) = queue(COMMAND_RING);
         let ends = ServiceEnds { commands: for_worker, events: from_worker };
-        let state = State::new(worker, sizes, interval);
+        let (punts_of_worker, punts) = punt::rings();
+        let state = State::new(worker, sizes, interval, punts_of_worker);
         let worker = Worker::new(port, state, terminal, handoff, ends, pace);
-        Rig { worker, wire, commands, events, ratchets: Vec::new(), links: 0, classes: Vec::new(), ways: (0, 0) }
+        let (ratchets, classes, left) = (Vec::new(), Vec::new(), Vec::new());
+        Rig { worker, wire, left, commands, events, punts, ratchets, links: 0, classes, ways: (0, 0) }
     }
 
     /// Gives the worker a command and lets it carry it out now, outside any turn.
@@ -77,7 +84,14 @@ impl<C: Suite, T: Terminal, const S: usize> Rig<C, T, S> {
     /// Frees what is spent and makes the keys that were asked for, as the service thread does.
     pub fn serve(&mut self) {
         while let Some(event) = self.events.recv() {
-            let Event::WantStep { link, generation, direction, step } = event else { continue };
+            let (link, generation, direction, step) = match event {
+                Event::WantStep { link, generation, direction, step } => (link, generation, direction, step),
+                Event::Left { link, count } => {
+                    self.left.push((link, count));
+                    continue;
+                }
+                Event::Spent(_) => continue,
+            };
             let ratchets = self.ratchets[link as usize].iter_mut().find(|r| r.generation == generation);
             let key = ratchets.and_then(|r| match direction {
                 Direction::Send => r.send.key_at::<C::Records>(step),
@@ -87,6 +101,31 @@ impl<C: Suite, T: Terminal, const S: usize> Rig<C, T, S> {
             let sent = self.commands.send(Command::AddStep(step));
             assert!(sent.is_ok(), "the command ring is full");
         }
+    }
+
+    /// Begins to listen to what the worker hands over.
+    pub fn listen(&mut self) {
+        self.command(Command::Listen(true));
+    }
+
+    /// Everything that the worker has handed over since the last time: what it is, and its bytes. Before
+    /// [`Rig::listen`] that is events only.
+    pub fn punted(&mut self) -> Vec<(What, Vec<u8>)> {
+        let mut punted = Vec::new();
+        self.punts.drain(|slot| punted.push((slot.what, slot.bytes().to_vec())));
+        punted
+    }
+
+    /// Injects a cell.
+    pub fn inject(&mut self, target: Target, form: Form, bytes: &[u8]) {
+        let bytes = Bytes::new(bytes).expect("no longer than a cell");
+        self.command(Command::Inject(Box::new(Injected { target, form, bytes })));
+    }
+
+    /// Sends a datagram outside slots.
+    pub fn send_raw(&mut self, to: Endpoint, bytes: &[u8]) {
+        let bytes = Bytes::new(bytes).expect("no longer than a datagram");
+        self.command(Command::SendRaw(Box::new(RawDatagram { to, bytes })));
     }
 
     /// One turn, then the service thread's part.

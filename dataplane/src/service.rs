@@ -7,11 +7,15 @@
 //! shadow.rs    the mirror of the workers' tables: what exists, where, and what there is room for
 //! installed.rs the keys of this life: none is installed twice
 //! feed.rs      the queue of commands towards a worker
+//! inject.rs    cells and datagrams that control sends
+//! punts.rs     what workers hand over, on its way to the subscriber
 //! ```
 
 pub mod circuits;
 pub mod feed;
+mod inject;
 pub mod installed;
+mod punts;
 pub mod requests;
 pub mod shadow;
 pub mod socket;
@@ -20,7 +24,7 @@ use crate::terminal::Terminal;
 use drover_crypto::Suite;
 use drover_wire::control::MAX_MESSAGE;
 use requests::Service;
-use socket::Sockets;
+use socket::{Answered, Sockets};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -43,10 +47,16 @@ pub fn run<C: Suite, T: Terminal>(
     let mut message = Zeroizing::new(vec![0; MAX_MESSAGE + 1]);
     let mut reply = vec![0; MAX_MESSAGE];
     while !stop.load(Ordering::Relaxed) {
-        service.serve_workers();
-        let patience = if service.quiet() { IDLE } else { BUSY };
+        service.serve_workers(|punt| sockets.push(punt));
+        let patience = if service.quiet() && !sockets.has_subscriber() { IDLE } else { BUSY };
         sockets.poll(patience)?;
-        sockets.serve(&mut message, &mut reply, |message, reply| service.answer(message, reply));
+        sockets.serve(&mut message, &mut reply, |message, reply| {
+            let len = service.answer(message, reply);
+            Answered { len, subscribes: service.takes_subscription() }
+        });
+        if sockets.lost_subscriber() {
+            service.unsubscribed();
+        }
     }
     Ok(())
 }

@@ -5,9 +5,10 @@ use crate::class::Class;
 use crate::command::Direction;
 use crate::counters::Counters;
 use crate::drops::DropReason;
-use crate::limits::{CLASSES_MAX, REDRAW_ROUNDS};
+use crate::limits::{CLASSES_MAX, EXPECTED_MAX, PUNT_RING, RAW_WAITING_MAX, REDRAW_ROUNDS, STRANGERS_RING};
 use crate::link::{LinkRx, LinkTx, List, NO_STEP, Steps, WriteKeys};
 use crate::pool::Pool;
+use crate::punt::{Punted, Punts};
 use crate::slab::Slab;
 use crate::table::Index;
 use drover_crypto::schedule::{LayerSecret, MaskSecret, RecordSecret};
@@ -125,6 +126,14 @@ pub struct State<C: Suite, const S: usize> {
     pub departures_max: usize,
     /// What crosses links of this mix to itself and is not yet due.
     pub crossings: VecDeque<Crossing>,
+    /// How many of these are datagrams of control, outside slots.
+    pub raw_waiting: usize,
+    /// Links whose control cells have left, untold.
+    pub left: VecDeque<u32>,
+    /// Senders whose datagrams are control's.
+    pub expected: Index<Endpoint>,
+    /// What is handed to the service thread.
+    pub punts: Punts,
     /// Keys to ask the service thread for.
     pub wants: Vec<Want>,
     /// Second openings left in this turn.
@@ -145,7 +154,7 @@ const WANTS_MAX: usize = 256;
 
 impl<C: Suite, const S: usize> State<C, S> {
     /// A worker's state with all its memory, touched.
-    pub fn new(worker: u8, sizes: Sizes, interval: u64) -> Self {
+    pub fn new(worker: u8, sizes: Sizes, interval: u64, punts: Punts) -> Self {
         State {
             now: 0,
             grain: 0,
@@ -169,9 +178,13 @@ impl<C: Suite, const S: usize> State<C, S> {
             to_mix: 0,
             interval_end: 0,
             interval,
-            departures: VecDeque::with_capacity(sizes.transmit),
+            departures: VecDeque::with_capacity(sizes.transmit + RAW_WAITING_MAX),
             departures_max: sizes.transmit,
             crossings: VecDeque::with_capacity(sizes.transmit),
+            raw_waiting: 0,
+            left: VecDeque::with_capacity(sizes.links),
+            expected: Index::new(EXPECTED_MAX, Endpoint::NONE),
+            punts,
             wants: Vec::with_capacity(WANTS_MAX),
             trials: 0,
             watched: 0,
@@ -203,7 +216,7 @@ impl<C: Suite, const S: usize> State<C, S> {
         self.counters.drop(reason);
     }
 
-    /// Cells that wait: in queues, in lists, or sealed and not yet due.
+    /// Cells that wait: in queues, in lists, or sealed and not yet due; and datagrams behind them.
     pub fn waiting(&self) -> u64 {
         (self.pool.used() + self.departures.iter().filter(|d| d.real).count()) as u64
     }
@@ -224,7 +237,9 @@ impl<C: Suite, const S: usize> State<C, S> {
             + self.rx.capacity() * size_of::<LinkRx>()
             + self.tx.capacity() * size_of::<LinkTx>()
             + self.ingress.capacity() * size_of::<Ingress>()
-            + self.egress.capacity() * size_of::<Egress>();
+            + self.egress.capacity() * size_of::<Egress>()
+            + self.expected.bytes()
+            + (PUNT_RING + STRANGERS_RING) * size_of::<Punted>();
         (self.pool.bytes() + (self.next.len() + self.egress_of.len()) * size_of::<u32>(), tables)
     }
 
@@ -232,8 +247,9 @@ impl<C: Suite, const S: usize> State<C, S> {
     #[cfg(feature = "lab")]
     pub fn assert_conserved(&self) {
         let (c, lab) = (&self.counters, &self.counters.lab);
-        let came = c.received + lab.handed_in + lab.filled;
-        let went = lab.cells_out + lab.chaff_in + lab.handed_out + lab.delivered + c.dropped_in_all();
+        let came = c.received + lab.handed_in + lab.filled + lab.injected;
+        let left = lab.cells_out + lab.chaff_in + lab.handed_out + lab.delivered;
+        let went = left + lab.punted + lab.raw_out + c.dropped_in_all();
         assert_eq!(came, went + self.waiting(), "frames unaccounted for: {c:?}, waiting {}", self.waiting());
     }
 }

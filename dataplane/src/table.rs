@@ -40,6 +40,12 @@ impl<K: Copy + Eq + Hash> Index<K> {
         Index { entries, mask: slots - 1, len: 0, capacity, hasher: RandomState::new() }
     }
 
+    /// Removes every key.
+    pub fn clear(&mut self) {
+        self.entries.iter_mut().for_each(|entry| entry.value = EMPTY);
+        self.len = 0;
+    }
+
     /// How many keys are in.
     pub fn len(&self) -> usize {
         self.len

@@ -10,8 +10,8 @@ use crate::command::{
 };
 use crate::drops::DropReason;
 use crate::handoff::Handoff;
-use crate::limits::{BURSTS_PER_TURN, COMMANDS_PER_TURN, WAITING_PER_CIRCUIT};
-use crate::link::{LinkRx, LinkTx, NIL, NO_STEP, ReadKeys, Steps, UNHEARD, WriteKeys};
+use crate::limits::{BURSTS_PER_TURN, COMMAND_COST, COMMANDS_PER_TURN, WAITING_PER_CIRCUIT};
+use crate::link::{LinkRx, LinkTx, NIL, NO_STEP, ReadKeys, Steps, Told, UNHEARD, WriteKeys};
 use crate::owners::Owners;
 use crate::state::{NO_CELLS, State, Want, idle_write_keys};
 use crate::terminal::Terminal;
@@ -85,6 +85,7 @@ impl<P: Port, C: Suite, T: Terminal, const S: usize> Worker<P, C, T, S> {
         self.state.now = now;
         self.state.counters.turns += 1;
         self.state.refill_trials();
+        self.state.refill_punts();
         let sent = self.state.counters.sent;
         self.state.transmit(&mut self.port);
         self.commands();
@@ -119,24 +120,33 @@ impl<P: Port, C: Suite, T: Terminal, const S: usize> Worker<P, C, T, S> {
         self.handoff.waiting()
     }
 
-    /// Sends the wants that the events ring has room for; the service thread frees what comes back first.
+    /// Sends the wants that the events ring has room for, then what else the service thread should know; it frees what
+    /// comes back first.
     fn ask(&mut self) {
         while let Some(want) = self.state.wants.pop() {
             let Want { link, generation, direction, step } = want;
             if self.service.events.send(Event::WantStep { link, generation, direction, step }).is_err() {
                 self.state.wants.push(want);
-                break;
+                return;
             }
+        }
+        while let Some(link) = self.state.left.pop_front() {
+            let count = self.state.tx[link as usize].left;
+            if self.service.events.send(Event::Left { link, count }).is_err() {
+                self.state.left.push_front(link);
+                return;
+            }
+            self.state.tx[link as usize].left = 0;
         }
     }
 
     /// Carries out a few commands. Each goes back as spent: memory is freed by the service thread.
     pub(crate) fn commands(&mut self) {
-        for _ in 0..COMMANDS_PER_TURN {
-            if self.service.events.free() == 0 {
-                break;
-            }
+        let mut cost = 0;
+        while cost < COMMANDS_PER_TURN && self.service.events.free() > 0 {
             let Some(mut command) = self.service.commands.recv() else { break };
+            let copies = matches!(command, Command::Inject(_) | Command::SendRaw(_));
+            cost += if copies { 1 } else { COMMAND_COST };
             self.carry_out(&mut command);
             // There is room: this worker is the ring's only writer.
             let sent = self.service.events.send(Event::Spent(command));
@@ -165,6 +175,10 @@ impl<P: Port, C: Suite, T: Terminal, const S: usize> Worker<P, C, T, S> {
                 }
             }
             Command::RemoveEnd { end, spent } => *spent = self.terminal.remove(*end),
+            Command::Inject(injected) => self.state.inject(injected),
+            Command::SendRaw(raw) => self.state.send_raw(raw, &mut self.port),
+            Command::Expect { remote, expected } => self.state.expect(*remote, *expected),
+            Command::Listen(yes) => self.state.listen(*yes),
         }
     }
 }
@@ -226,7 +240,16 @@ impl<C: Suite, const S: usize> State<C, S> {
         let first_slot = self.classes[usize::from(new.class)].join(new.index, new.phase);
         write.base = write.first.wrapping_sub(first_slot);
         let keys = [Some(read), None];
-        let rx = LinkRx { keys, active: 0, class: new.class, peer: new.peer, trials: (0, 0), retire_at: u64::MAX };
+        let rx = LinkRx {
+            keys,
+            active: 0,
+            class: new.class,
+            peer: new.peer,
+            trials: (0, 0),
+            last_at: self.now,
+            told: Told::Nothing,
+            retire_at: u64::MAX,
+        };
         let tx = LinkTx {
             remote: new.remote,
             class: new.class,
@@ -236,6 +259,8 @@ impl<C: Suite, const S: usize> State<C, S> {
             arriving: NO_CELLS,
             ready: NO_CELLS,
             loop_to: NIL,
+            control: NO_CELLS,
+            left: 0,
             id: new.id,
             live: true,
             dirty: false,
@@ -259,7 +284,8 @@ impl<C: Suite, const S: usize> State<C, S> {
             let peer = drover_wire::control::Peer::Drover;
             // No record is ever opened or sealed here: there are no keys, and no address leads to it.
             let keys = [None, None];
-            let rx = LinkRx { keys, active: 0, class: new.class, peer, trials: (0, 0), retire_at: u64::MAX };
+            let (class, trials, last_at) = (new.class, (0, 0), self.now);
+            let rx = LinkRx { keys, active: 0, class, peer, trials, last_at, told: Told::Nothing, retire_at: u64::MAX };
             let tx = LinkTx {
                 remote: Endpoint::NONE,
                 class: new.class,
@@ -268,6 +294,8 @@ impl<C: Suite, const S: usize> State<C, S> {
                 owners,
                 arriving: NO_CELLS,
                 ready: NO_CELLS,
+                control: NO_CELLS,
+                left: 0,
                 loop_to,
                 id: end.id,
                 live: true,
@@ -314,6 +342,7 @@ impl<C: Suite, const S: usize> State<C, S> {
         self.classes[usize::from(class)].leave(link);
         // Whoever has this index next must not be given steps of these keys.
         self.wants.retain(|want| want.link != link);
+        self.drop_injected(link);
         self.forget_dirty(link);
         self.forget_crossings(link);
         self.endpoints.remove(&self.tx[at].remote);

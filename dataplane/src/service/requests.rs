@@ -6,6 +6,7 @@ use crate::command::{Command, Direction, Event, LayerStep, NewIngress, NewLink, 
 use crate::keys::{GenerationSecrets, Ratchets, expand};
 use crate::limits::CLASSES_MAX;
 use crate::owners::Owners;
+use crate::punt::PuntRings;
 use crate::service::circuits::Hop;
 use crate::service::feed::Feed;
 use crate::service::installed::{Installation, Installed, Use};
@@ -19,12 +20,12 @@ use drover_crypto::schedule::{LayerSecret, TrafficSecret, hkdf_sha256};
 use drover_nic::Endpoint;
 use drover_nic::ring::{Receiver, Sender};
 use drover_wire::control::{
-    self, BootId, List, PutClass, PutEnd, PutLink, REQUEST_MAX, Refusal, Reply, Request, Secret,
+    self, BootId, List, Punt, PutClass, PutEnd, PutLink, REQUEST_MAX, Refusal, Reply, Request, Secret,
 };
 use drover_wire::{cell, record};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use zeroize::Zeroizing;
 
 /// Events taken from one worker before requests have their turn.
@@ -36,14 +37,24 @@ pub struct WorkerEnds<C: Suite, T: Terminal> {
     pub commands: Sender<Command<C, T::End>>,
     /// From the worker.
     pub events: Receiver<Event<C, T::End>>,
+    /// What the worker hands over.
+    pub punts: PuntRings,
 }
 
 /// Everything the service thread knows.
 pub struct Service<C: Suite, T: Terminal> {
     pub(super) status: Status,
     pub(super) shadow: Shadow,
-    feeds: Vec<Feed<C, T::End>>,
+    pub(super) feeds: Vec<Feed<C, T::End>>,
     events: Vec<Receiver<Event<C, T::End>>>,
+    /// By worker; none while they are read.
+    pub(super) punts: Vec<Option<PuntRings>>,
+    /// Senders whose datagrams are control's.
+    pub(super) expected: HashSet<Endpoint>,
+    /// Datagrams under way to each worker.
+    pub(super) raw: Vec<usize>,
+    /// The request answered last subscribes its connection.
+    pub(super) subscribes: bool,
     /// By link id: a link's generations, oldest first.
     ratchets: HashMap<u32, Vec<Ratchets>>,
     pub(super) installed: Installed,
@@ -63,10 +74,28 @@ enum Answer {
 impl<C: Suite, T: Terminal> Service<C, T> {
     /// A service of these workers. `horizon_ns` is how far ahead they seal.
     pub fn new(status: Status, shadow: Shadow, workers: Vec<WorkerEnds<C, T>>, horizon_ns: u64) -> Self {
-        let (feeds, events) = workers.into_iter().map(|w| (Feed::new(w.commands), w.events)).unzip();
-        let (ratchets, hops) = (HashMap::new(), HashMap::new());
-        let (installed, rng) = (Installed::default(), StdRng::from_os_rng());
-        Service { status, shadow, feeds, events, ratchets, installed, hops, horizon_ns, rng }
+        let (mut feeds, mut events, mut punts) = (Vec::new(), Vec::new(), Vec::new());
+        for worker in workers {
+            feeds.push(Feed::new(worker.commands));
+            events.push(worker.events);
+            punts.push(Some(worker.punts));
+        }
+        let raw = vec![0; feeds.len()];
+        Service {
+            raw,
+            status,
+            shadow,
+            feeds,
+            events,
+            punts,
+            expected: HashSet::new(),
+            subscribes: false,
+            ratchets: HashMap::new(),
+            hops: HashMap::new(),
+            installed: Installed::default(),
+            horizon_ns,
+            rng: StdRng::from_os_rng(),
+        }
     }
 
     /// True when no worker can have anything to say.
@@ -74,8 +103,9 @@ impl<C: Suite, T: Terminal> Service<C, T> {
         self.shadow.counts().0 == 0 && self.feeds.iter().all(|feed| feed.outstanding() == 0)
     }
 
-    /// Takes what the workers say: makes the keys they ask for, frees what is spent.
-    pub fn serve_workers(&mut self) {
+    /// Takes what the workers say: makes the keys they ask for, frees what is spent, and hands to `sink` what is for the
+    /// subscriber.
+    pub fn serve_workers(&mut self, mut sink: impl FnMut(&Punt<'_>)) {
         for worker in 0..self.events.len() {
             for _ in 0..EVENTS_A_TURN {
                 let Some(event) = self.events[worker].recv() else { break };
@@ -84,8 +114,13 @@ impl<C: Suite, T: Terminal> Service<C, T> {
                         self.make_step(worker as u8, link, generation, direction, step);
                     }
                     Event::Spent(command) => self.spent(worker as u8, &command),
+                    Event::Left { link, count } => {
+                        self.shadow.control_left(Place { worker: worker as u8, index: link }, count)
+                    }
                 }
             }
+            // Behind the events: a spent removal lets its index be used again.
+            self.take_punts(worker as u8, &mut sink);
             self.feeds[worker].flush();
         }
     }
@@ -112,6 +147,7 @@ impl<C: Suite, T: Terminal> Service<C, T> {
             Command::RemoveIngress { index } => (Table::Ingress, *index),
             Command::RemoveEgress { index } => (Table::Egress, *index),
             Command::RemoveEnd { end, .. } => (Table::End, *end),
+            Command::SendRaw(_) => return self.raw[usize::from(worker)] -= 1,
             _ => return,
         };
         self.shadow.spent(table, Place { worker, index });
@@ -173,6 +209,17 @@ impl<C: Suite, T: Terminal> Service<C, T> {
                 let removals = self.shadow.remove_end(end);
                 self.remove(removals);
             }
+            Request::Subscribe { boot } => {
+                self.check_boot(boot)?;
+                self.check_backlog()?;
+                self.subscribe();
+            }
+            Request::Expect { boot, remote, expected } => {
+                self.check_boot(boot)?;
+                self.expect(remote, expected)?;
+            }
+            Request::Raw(raw) => self.raw(raw)?,
+            Request::Inject(inject) => self.inject(inject)?,
             other => refuse!(Unsupported, "message kind {} is not served", other.kind()),
         }
         Ok(Answer::Done)

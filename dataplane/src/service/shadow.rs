@@ -16,6 +16,7 @@ pub use indices::Indices;
 pub use loops::LoopPlan;
 
 use crate::config::transmit_needed;
+use crate::limits::CONTROL_PER_LINK;
 use crate::state::Sizes;
 use drover_crypto::schedule::KeyId;
 use drover_nic::Endpoint;
@@ -110,6 +111,12 @@ pub struct LinkEntry {
     pub loop_to: Option<u32>,
     /// Circuits and ends that own a slot.
     pub admitted: u32,
+    /// Control's cells that wait on the worker, or on their way to it.
+    pub control: u32,
+    /// The generation of the newest keys under which something came; none before, and none while the link is silent.
+    pub heard: Option<u32>,
+    /// Nothing has come for a while.
+    pub silent: bool,
     /// Circuit ids in use, and by what.
     ids: HashMap<u32, Holder>,
 }
@@ -215,6 +222,35 @@ impl Shadow {
     /// The link with this id.
     pub fn link(&self, id: u32) -> Option<&LinkEntry> {
         self.links.get(&id)
+    }
+
+    /// Something came over the link under keys of this generation; or nothing for a while.
+    pub fn heard(&mut self, id: u32, generation: Option<u32>) {
+        if let Some(entry) = self.links.get_mut(&id) {
+            (entry.silent, entry.heard) = (generation.is_none(), generation.or(entry.heard));
+        }
+    }
+
+    /// Control's cells have left by the link at `place`.
+    pub fn control_left(&mut self, place: Place, count: u32) {
+        let id = self.by_place.get(&place);
+        if let Some(entry) = id.and_then(|id| self.links.get_mut(id)) {
+            entry.control = entry.control.saturating_sub(count);
+        }
+    }
+
+    /// One more of control's cells is on its way to this link.
+    ///
+    /// # Errors
+    /// There is no such link, or as many wait as may.
+    pub fn add_control(&mut self, id: u32) -> Result<Place, Refused> {
+        let waiting = self.known_link(id)?.control;
+        if waiting >= CONTROL_PER_LINK {
+            refuse!(Busy, "link {id}: {waiting} cells of control wait for a slot, as many as may: try again");
+        }
+        let entry = self.links.get_mut(&id).expect("known");
+        entry.control += 1;
+        Ok(entry.place)
     }
 
     /// The id of the link that is at `place` now.
@@ -326,8 +362,21 @@ impl Shadow {
         self.by_place.insert(place, id);
         let (generations, sending) = (vec![keys], keys.generation);
         let ids = HashMap::new();
-        let loop_to = None;
-        let entry = LinkEntry { place, spec, owner, class, generations, sending, loop_to, admitted: 0, ids };
+        let (admitted, control, heard, silent, loop_to) = (0, 0, None, false, None);
+        let entry = LinkEntry {
+            place,
+            spec,
+            owner,
+            class,
+            generations,
+            sending,
+            loop_to,
+            admitted,
+            control,
+            heard,
+            silent,
+            ids,
+        };
         self.links.insert(id, entry);
         place
     }

@@ -1,6 +1,6 @@
 //! The control socket's connections: who may connect, how many, whole messages only.
 
-use drover_wire::control::{Refusal, Reply};
+use drover_wire::control::{PUNT_MAX, Punt, Refusal, Reply};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use rustix::fs::{FileType, Mode};
@@ -117,6 +117,7 @@ struct Connection {
 }
 
 /// What became of a connection's turn.
+#[derive(PartialEq, Eq)]
 enum Turn {
     Done,
     Close,
@@ -131,6 +132,24 @@ pub struct Sockets {
     connections: Vec<Option<Connection>>,
     accepting: bool,
     busy: bool,
+    subscriber: Option<Subscriber>,
+    /// The subscriber's connection was closed, and nobody has asked yet.
+    lost_subscriber: bool,
+}
+
+/// What is to become of a message.
+pub struct Answered {
+    /// Bytes of the reply.
+    pub len: usize,
+    /// The connection takes what workers hand over from now on; an earlier one no more.
+    pub subscribes: bool,
+}
+
+/// The connection that takes what workers hand over.
+struct Subscriber {
+    connection: usize,
+    /// Counts what was handed over, lost ones too.
+    count: u32,
 }
 
 impl Sockets {
@@ -144,7 +163,18 @@ impl Sockets {
         poll.registry().register(&mut SourceFd(&listener.fd.as_raw_fd()), LISTENER, Interest::READABLE)?;
         let connections = (0..CONNECTIONS_MAX).map(|_| None).collect();
         let events = Events::with_capacity(CONNECTIONS_MAX + 2);
-        Ok((Sockets { poll, events, listener, allowed, connections, accepting: true, busy: false }, waker))
+        let sockets = Sockets {
+            poll,
+            events,
+            listener,
+            allowed,
+            connections,
+            accepting: true,
+            busy: false,
+            subscriber: None,
+            lost_subscriber: false,
+        };
+        Ok((sockets, waker))
     }
 
     /// Waits for something to do, at most `patience`.
@@ -175,18 +205,58 @@ impl Sockets {
     /// `message` has one byte more than the longest message.
     ///
     /// A client that does not take its replies is closed: it must not hold up the others, nor the workers' keys.
-    pub fn serve(&mut self, message: &mut [u8], reply: &mut [u8], mut answer: impl FnMut(&[u8], &mut [u8]) -> usize) {
+    pub fn serve(
+        &mut self,
+        message: &mut [u8],
+        reply: &mut [u8],
+        mut answer: impl FnMut(&[u8], &mut [u8]) -> Answered,
+    ) {
         if self.accepting {
             self.accept(reply);
         }
         self.busy = false;
         for at in 0..self.connections.len() {
             let Some(connection) = self.connections[at].as_mut().filter(|c| c.readable) else { continue };
-            match turn(connection, message, reply, &mut answer) {
-                Turn::Done => self.busy |= connection.readable,
-                Turn::Close => self.close(at),
+            let mut subscribes = false;
+            let outcome = turn(connection, message, reply, &mut |message, reply| {
+                let answered = answer(message, reply);
+                subscribes |= answered.subscribes;
+                answered.len
+            });
+            self.busy |= connection.readable;
+            if subscribes {
+                // An earlier one is not told: it hears no more.
+                self.subscriber = Some(Subscriber { connection: at, count: 0 });
+                self.lost_subscriber = false;
+            }
+            if outcome == Turn::Close {
+                self.close(at);
             }
         }
+    }
+
+    /// Hands something to the subscriber, if there is one, without waiting: what it has no room for is lost to it, and
+    /// the count in the next message's request id says so.
+    pub fn push(&mut self, punt: &Punt<'_>) {
+        let Some(subscriber) = &mut self.subscriber else { return };
+        let Some(Some(connection)) = self.connections.get(subscriber.connection) else { return };
+        let count = subscriber.count;
+        subscriber.count = count.wrapping_add(1);
+        let mut message = [0; PUNT_MAX];
+        if let Ok(len) = punt.encode(count, &mut message) {
+            // A connection that is broken shows so when it is read.
+            let _ = send(&connection.fd, &message[..len]);
+        }
+    }
+
+    /// Whether somebody takes what workers hand over.
+    pub fn has_subscriber(&self) -> bool {
+        self.subscriber.is_some()
+    }
+
+    /// Whether the subscriber was lost since this was last asked.
+    pub fn lost_subscriber(&mut self) -> bool {
+        std::mem::take(&mut self.lost_subscriber)
     }
 
     /// Connections open.
@@ -200,6 +270,10 @@ impl Sockets {
     }
 
     fn close(&mut self, at: usize) {
+        if self.subscriber.as_ref().is_some_and(|subscriber| subscriber.connection == at) {
+            self.subscriber = None;
+            self.lost_subscriber = true;
+        }
         if let Some(connection) = self.connections[at].take() {
             // Closing it deregisters it as well.
             let _ = self.poll.registry().deregister(&mut SourceFd(&connection.fd.as_raw_fd()));

@@ -5,13 +5,14 @@
 
 use crate::drops::DropReason;
 use crate::limits::{OLD_KEYS_NS, RECORD_WINDOW};
-use crate::link::{ReadKeys, UNHEARD};
+use crate::link::{ReadKeys, Told, UNHEARD};
+use crate::punt::What;
 use crate::state::{State, Want};
 use crate::table::Home;
 use crate::{command::Direction, limits};
 use arrayvec::ArrayVec;
 use drover_crypto::{BATCH, MaskJob, OpenJob, Records, Suite, prefetch};
-use drover_nic::{RxBurst, RxFrame};
+use drover_nic::{Endpoint, RxBurst, RxFrame};
 use drover_wire::record::{self, Aad, Kind, Record, RecordError};
 
 /// A cell that opened, and the link that it came by.
@@ -45,7 +46,7 @@ impl<C: Suite, const S: usize> State<C, S> {
         for frame in burst {
             match Self::parse(frame) {
                 Ok(record) => records.push((record, frame, self.endpoints.begin(&frame.from))),
-                Err(reason) => self.counters.drop(reason),
+                Err(reason) => self.astray(frame, reason),
             }
         }
         let mut parsed: ArrayVec<Parsed<'_>, BATCH> = ArrayVec::new();
@@ -55,10 +56,24 @@ impl<C: Suite, const S: usize> State<C, S> {
                     prefetch::prefetch_slice_element(&self.rx, link as usize);
                     parsed.push(Parsed { link, set: 0, record, number: 0 });
                 }
-                None => self.counters.drop(DropReason::UnknownLink),
+                None => self.astray(frame, DropReason::UnknownLink),
             }
         }
         self.open_batch(parsed)
+    }
+
+    /// A datagram that is no link's record: a plaintext record is control's, and anything of a sender that it expects.
+    fn astray(&mut self, frame: &RxFrame<'_>, reason: DropReason) {
+        let expected = self.expects(&frame.from);
+        if expected || reason == DropReason::Plaintext {
+            self.punt_datagram(frame.from, [frame.data, &[]], expected, reason);
+        } else {
+            self.counters.drop(reason);
+        }
+    }
+
+    fn expects(&self, from: &Endpoint) -> bool {
+        !self.expected.is_empty() && self.expected.get(from).is_some()
     }
 
     fn parse<'f>(frame: &RxFrame<'f>) -> Verdict<Record<'f>> {
@@ -123,7 +138,15 @@ impl<C: Suite, const S: usize> State<C, S> {
     fn finish(&mut self, p: &Parsed<'_>, cell: u32, verdict: Verdict<()>, opened: &mut OpenedBurst) {
         match verdict.or_else(|reason| self.second_opening(p, cell, reason)) {
             Ok(()) => opened.push(Opened { cell, link: p.link }),
-            Err(reason) => self.drop_cell(cell, reason),
+            Err(reason) => {
+                let from = self.tx[p.link as usize].remote;
+                if self.expects(&from) {
+                    // A handshake beside the link: its records may look like a cell's.
+                    self.pool.give(cell);
+                    return self.punt_datagram(from, [p.record.header, p.record.body], true, reason);
+                }
+                self.drop_cell(cell, reason);
+            }
         }
     }
 
@@ -264,6 +287,12 @@ impl<C: Suite, const S: usize> State<C, S> {
             // It had been counted as lost, and was only late.
             None => *lost = lost.saturating_sub(1),
         }
+        let generation = keys.generation;
+        rx.last_at = now;
+        let news = match rx.told {
+            Told::Heard(told) => told < generation,
+            Told::Nothing | Told::Silent => true,
+        };
         let newer = rx.keys[usize::from(1 - rx.active)].as_ref().is_some_and(|other| {
             set != rx.active && rx.active().is_some_and(|active| other.generation > active.generation)
         });
@@ -272,6 +301,10 @@ impl<C: Suite, const S: usize> State<C, S> {
             rx.retire_at = now + OLD_KEYS_NS;
         } else if now >= rx.retire_at {
             self.retire(link);
+        }
+        // Where there is no room to tell it now, the next record tells it.
+        if news && self.punt_event(What::Heard { link, generation }) {
+            self.rx[link as usize].told = Told::Heard(generation);
         }
         if highest {
             self.ratchet_reading(link, set, number);

@@ -6,6 +6,7 @@ use crate::circuit::{CounterVerdict, NO_OTHERS};
 use crate::command::{LayerStep, Next};
 use crate::drops::DropReason;
 use crate::handoff::Handoff;
+use crate::punt::What;
 use crate::stages::receive::{Opened, OpenedBurst};
 use crate::state::State;
 use crate::table::Home;
@@ -32,6 +33,10 @@ impl<C: Suite, const S: usize> State<C, S> {
         for o in opened {
             match self.read(o) {
                 Ok(None) => self.pool.give(o.cell),
+                // The link's own control is control's.
+                Ok(Some(header)) if header.command == Command::Control => {
+                    self.punt_cell(What::Link { link: o.link }, o.cell, DropReason::LinkControl);
+                }
                 Ok(Some(header)) => cells.push((o, header, self.circuits.begin(&(o.link, header.circuit)))),
                 Err(reason) => self.drop_cell(o.cell, reason),
             }
@@ -77,9 +82,7 @@ impl<C: Suite, const S: usize> State<C, S> {
                 }
                 Ok(None)
             }
-            // The link's own control goes to the control daemon, by the punt ring, as soon as there is one.
-            Command::Control => Err(DropReason::LinkControl),
-            Command::Relay => Ok(Some(header)),
+            Command::Control | Command::Relay => Ok(Some(header)),
         }
     }
 

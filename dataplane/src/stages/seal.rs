@@ -35,8 +35,9 @@ impl<C: Suite, const S: usize> State<C, S> {
     pub fn seal<T: Terminal>(&mut self, until: u64, port: &mut impl Port, terminal: &mut T) {
         let mut left = SLOTS_PER_TURN;
         while left > 0 {
-            let reserved = port.reserved() + self.crossings.len();
-            let room = self.departures_max.saturating_sub(reserved).min(self.batch()).min(left);
+            // Datagrams of control have frames of their own.
+            let waiting = port.reserved().saturating_sub(self.raw_waiting) + self.crossings.len();
+            let room = self.departures_max.saturating_sub(waiting).min(self.batch()).min(left);
             let slots = self.due(until, room);
             if slots.is_empty() {
                 break;
@@ -158,12 +159,14 @@ impl<C: Suite, const S: usize> State<C, S> {
         key.map(|key| (key, mask, number))
     }
 
-    /// What leaves at a slot: its owner's oldest waiting cell; in a free slot, mixed best effort; else chaff.
+    /// What leaves at a slot: its owner's oldest waiting cell; in a free slot, control, then mixed best effort; else chaff.
     fn cell_for<T: Terminal>(&mut self, slot: &Slot, owner: Option<u32>, terminal: &mut T) -> u32 {
         match owner {
             Some(owner) => self.cell_of_owner(slot, owner, terminal),
-            // Link control, injected by the control daemon, comes before best effort as soon as there is any.
-            None => self.tx[slot.link as usize].ready.pop(&self.next).unwrap_or(CHAFF),
+            None => {
+                let control = self.next_control(slot.link);
+                control.or_else(|| self.tx[slot.link as usize].ready.pop(&self.next)).unwrap_or(CHAFF)
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! Transmit: what is due now leaves, before anything else is done.
 
 use crate::drops::DropReason;
+use crate::inject::NO_CLASS;
 use crate::state::State;
 use drover_crypto::Suite;
 use drover_nic::Port;
@@ -26,6 +27,9 @@ impl<C: Suite, const S: usize> State<C, S> {
     }
 
     fn account(&mut self, departure: &crate::state::Departure, late: u64, lost: bool) {
+        if departure.class == NO_CLASS {
+            return self.account_raw();
+        }
         let class = usize::from(departure.class);
         if lost {
             self.counters.class_missed[class] += 1;
@@ -49,6 +53,15 @@ impl<C: Suite, const S: usize> State<C, S> {
                 lab.cells_out += real;
                 lab.chaff_out += 1 - real;
             }
+        }
+    }
+
+    /// A datagram of control has no slot to be late for.
+    fn account_raw(&mut self) {
+        self.raw_waiting -= 1;
+        #[cfg(feature = "lab")]
+        {
+            self.counters.lab.raw_out += 1;
         }
     }
 

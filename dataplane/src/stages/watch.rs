@@ -1,10 +1,12 @@
-//! Watch: what a peer owes and did not send is counted as lost, also while nothing comes at all; old keys go in time.
+//! Watch: what a peer owes and did not send is counted as lost, also while nothing comes at all; silence is told; old keys go
+//! in time.
 //!
 //! A record that comes tells what was lost before it (`receive.rs`). When a peer is dead nothing comes, but its numbers
 //! would have followed time, so what it owes is known. A few links a turn: nothing here depends on how many there are.
 
-use crate::limits::{LOST_AFTER_ROUNDS, WATCHED_PER_TURN};
-use crate::link::UNHEARD;
+use crate::limits::{LOST_AFTER_ROUNDS, SILENT_NS, WATCHED_PER_TURN};
+use crate::link::{NIL, Told, UNHEARD};
+use crate::punt::What;
 use crate::state::State;
 use drover_crypto::Suite;
 use drover_wire::control::Peer;
@@ -18,6 +20,7 @@ impl<C: Suite, const S: usize> State<C, S> {
             if self.now >= self.rx[self.watched].retire_at {
                 self.retire(self.watched as u32);
             }
+            self.watch_silence(self.watched as u32);
             let rx = &mut self.rx[self.watched];
             let class = &self.classes[usize::from(rx.class)];
             let (peer, active) = (rx.peer, usize::from(rx.active));
@@ -31,6 +34,17 @@ impl<C: Suite, const S: usize> State<C, S> {
                 self.counters.class_lost[usize::from(rx.class)] += gap;
                 keys.counted = owed;
             }
+        }
+    }
+
+    /// Tells control once that nothing has come for a while.
+    fn watch_silence(&mut self, link: u32) {
+        let rx = &self.rx[link as usize];
+        let silent = self.now.saturating_sub(rx.last_at) >= SILENT_NS;
+        // What crosses a link of this mix to itself is no record.
+        let tx = &self.tx[link as usize];
+        if silent && rx.told != Told::Silent && tx.live && tx.loop_to == NIL && self.punt_event(What::Silent { link }) {
+            self.rx[link as usize].told = Told::Silent;
         }
     }
 }

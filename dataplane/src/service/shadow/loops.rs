@@ -89,6 +89,9 @@ impl Shadow {
                 sending: 0,
                 loop_to: Some(other),
                 admitted: 0,
+                control: 0,
+                heard: None,
+                silent: false,
                 ids: HashMap::new(),
             };
             self.links.insert(id, entry);
