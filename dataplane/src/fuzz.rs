@@ -5,6 +5,7 @@
 
 use crate::class::Rate;
 use crate::command::{Command, LayerStep, NewIngress, Next};
+use crate::inject::{Form, Target};
 use crate::keys::GenerationSecrets;
 use crate::rig::{Far, LinkSpec, Rig};
 use crate::state::Sizes;
@@ -14,13 +15,15 @@ use drover_crypto::schedule::{LayerSecret, TrafficSecret};
 use drover_crypto::testing::TestSuite;
 use drover_crypto::{Layers, Suite};
 use drover_nic::Endpoint;
-use drover_wire::cell::{CONTENT_TYPE, plaintext_len};
+use drover_wire::cell::{self, CONTENT_TYPE, Header, plaintext_len};
 use drover_wire::control::Peer;
 use drover_wire::record::record_len;
 
 const S: usize = 256;
 const LINKS: u32 = 4;
 const ROUND: u64 = 20_000_000;
+/// The first byte of control's datagrams: no record's.
+const RAW: u8 = 22;
 /// Steps of one script, and turns without input after it.
 const STEPS_MAX: usize = 400;
 
@@ -209,7 +212,39 @@ impl World {
     }
 
     fn control(&mut self, n: u32, script: &mut Script<'_>) {
-        match script.byte() % 4 {
+        match script.byte() % 8 {
+            // What control hands over.
+            4 => {
+                let target = match script.byte() % 3 {
+                    0 => Target::Link { link: n },
+                    1 => Target::BestEffort { link: n },
+                    _ => {
+                        let index = u32::from(script.byte()) % self.circuits.max(1);
+                        Target::Egress { index, tag: index + u32::from(script.byte() % 8) }
+                    }
+                };
+                let header = Header { circuit: n, command: cell::Command::Control, counter: 7 };
+                let form = if script.byte().is_multiple_of(2) { Form::Cell(header) } else { Form::Record(22) };
+                let len = usize::from(script.u16()) % plaintext_len(1024);
+                for _ in 0..script.byte() % 8 {
+                    self.rig.inject(target, form, &vec![n as u8; len]);
+                }
+            }
+            5 => {
+                for _ in 0..script.byte() {
+                    self.rig.send_raw(endpoint(n), &vec![RAW; 300 + usize::from(script.u16()) % 1000]);
+                }
+            }
+            6 => {
+                let (remote, expected) = (endpoint(u32::from(script.byte()) % (LINKS + 1)), script.byte() & 1 == 0);
+                self.rig.command(Command::Expect { remote, expected });
+            }
+            7 => {
+                self.rig.command(Command::Listen(!script.byte().is_multiple_of(4)));
+                for _ in 0..script.byte() % 32 {
+                    self.rig.wire.deliver(endpoint(LINKS), &[22; 40]);
+                }
+            }
             0 => {
                 let rate = Rate { round_ns: ROUND, slots: 1 + u32::from(script.byte()) % 32 };
                 let at = self.now + u64::from(script.byte()) * 1_000_000;
@@ -246,6 +281,10 @@ impl World {
         self.rig.worker.state.assert_conserved();
         while self.rig.wire.take(|to, data| {
             assert!((0..LINKS).any(|n| endpoint(n) == to), "a record to nobody's address");
+            if data[0] == RAW {
+                assert!(data.len() >= 300, "a datagram of control's, cut short");
+                return;
+            }
             assert_eq!(data.len(), record_len(S), "a record of another size");
             assert_eq!(data[0], drover_wire::record::FIRST_BYTE);
         }) {}

@@ -36,8 +36,8 @@ fn scripts_reach_the_stages() {
         DropReason::HopMac,     // counted by the service thread
         DropReason::CircuitEnd,
         DropReason::HandoffFull,
-        DropReason::CircuitGone,
         DropReason::LinkFull, // the pool is smaller than its limit
+        DropReason::LinkGone,
         DropReason::EndBroken,
         DropReason::EndReplay,
         DropReason::EndFull,
