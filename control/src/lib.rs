@@ -24,6 +24,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod call;
 pub mod channel;
 pub mod circuit;
 pub mod cli;
