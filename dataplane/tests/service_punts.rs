@@ -141,15 +141,23 @@ fn control_cells_cross_a_link() {
     let subscriber = subscriber(&b);
     wait(&subscriber, |punt| (*punt == Punt::Heard { link: 22, generation: 1 }).then_some(()));
     let body = |n: u8| Bytes::new(&vec![n; body_len(256)]).expect("fits");
-    for n in 0..20 {
+    for n in 0..19 {
         a.done(Request::Inject(Inject::Link { boot: a.boot(), link: 11, body: body(n) }));
     }
-    for n in 0..20 {
+    // On a busy machine a slot may be missed, and its cell with it; none comes twice or out of order.
+    let mut next = 0;
+    while next < 20 {
         let came = wait(&subscriber, |punt| match punt {
             Punt::Link { link: 22, body } => Some(body.to_vec()),
             _ => None,
         });
-        assert_eq!(came, vec![n; body_len(256)]);
+        let n = came[0];
+        assert!(n >= next && came == vec![n; body_len(256)], "{n} after {next}");
+        next = n + 1;
+        if n < 19 {
+            // The last one again, should it be lost.
+            let _ = a.client.ask(&Request::Inject(Inject::Link { boot: a.boot(), link: 11, body: body(19) }));
+        }
     }
     let refused = |plane: &mut Plane, inject| plane.refused(Request::Inject(inject)).0;
     let (boot, short) = (a.boot(), Bytes::new(&[1; 20]).expect("fits"));
@@ -218,7 +226,7 @@ fn dump(plane: &mut Plane, what: Dump, name: &str) -> (Vec<serde_json::Value>, u
     loop {
         let Answer::Report(mut page) = plane.client.ask(&Request::Dump { what, from }) else { panic!("no report") };
         pages += 1;
-        all.extend(page[name].as_array_mut().expect("a list").drain(..));
+        all.append(page[name].as_array_mut().expect("a list"));
         match page["next"].as_u64() {
             None => return (all, pages),
             Some(next) => from = u32::try_from(next).expect("an id"),
