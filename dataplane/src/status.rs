@@ -199,8 +199,7 @@ impl Status {
     }
 }
 
-/// A class's kind, for people and programs.
-pub(crate) fn kind_name(kind: ClassKind) -> &'static str {
+fn kind_name(kind: ClassKind) -> &'static str {
     match kind {
         ClassKind::Client => "client",
         ClassKind::Superpeer => "superpeer",
