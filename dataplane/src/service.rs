@@ -6,12 +6,14 @@
 //! circuits.rs  circuits, taps and links of a mix to itself: puts to commands
 //! shadow.rs    the mirror of the workers' tables: what exists, where, and what there is room for
 //! installed.rs the keys of this life: none is installed twice
+//! dump.rs      what exists, page by page
 //! feed.rs      the queue of commands towards a worker
 //! inject.rs    cells and datagrams that control sends
 //! punts.rs     what workers hand over, on its way to the subscriber
 //! ```
 
 pub mod circuits;
+mod dump;
 pub mod feed;
 mod inject;
 pub mod installed;

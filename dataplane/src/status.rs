@@ -199,7 +199,8 @@ impl Status {
     }
 }
 
-fn kind_name(kind: ClassKind) -> &'static str {
+/// A class's kind, for people and programs.
+pub(crate) fn kind_name(kind: ClassKind) -> &'static str {
     match kind {
         ClassKind::Client => "client",
         ClassKind::Superpeer => "superpeer",

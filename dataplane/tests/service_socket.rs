@@ -428,7 +428,8 @@ fn hostile_messages_are_refused_and_stop_nothing() {
             id,
             if short { 0 } else { u32::from_be_bytes([message[4], message[5], message[6], message[7]]) }
         );
-        let question = message.len() >= 2 && [kind::HELLO, kind::QUERY_STATUS, kind::QUERY_LINKS].contains(&message[1]);
+        let questions = [kind::HELLO, kind::QUERY_STATUS, kind::QUERY_LINKS, kind::DUMP];
+        let question = message.len() >= 2 && questions.contains(&message[1]);
         prop_assert!(question || matches!(answer, Answer::Refused(..)), "{:?}", answer);
         Ok(())
     });

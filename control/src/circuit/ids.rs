@@ -96,7 +96,9 @@ impl Drains {
     /// The link is gone, and its ids with it.
     pub fn link_down(&mut self, link: u32) {
         let ids: Vec<_> = self.ids.range((link, 0)..=(link, u32::MAX)).map(|(at, _)| *at).collect();
-        ids.into_iter().for_each(|at| drop(self.take(at)));
+        for at in ids {
+            self.take(at);
+        }
     }
     /// When the next DESTROY is due.
     pub fn deadline(&self) -> Option<u64> {

@@ -227,3 +227,85 @@ impl Found<'_> {
         value.as_bool()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::zone::{MixEntry, Slots, ZoneDocument};
+
+    const NOW: u64 = 1_800_000_000;
+
+    /// A folder with a zone of one mix, the mix's identity in `m`, and another zone's mix in `x`.
+    fn world() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().expect("a folder");
+        let zone = Identity::new_zone("a", NOW, 30).expect("a zone");
+        let mix = zone.issue("m", Role::Mix, NOW, 30).expect("a mix");
+        let document = ZoneDocument {
+            zone: "a".to_owned(),
+            serial: 1,
+            validity: (NOW - 10, NOW + 86_400),
+            cell: 256,
+            rate: 50,
+            ratchet_bits: 24,
+            rekey_s: 600,
+            epoch_s: 86_400,
+            client: Slots { slots: 2 },
+            within: Slots { slots: 4 },
+            pair: Slots { slots: 4 },
+            authority: zone.certificate().clone(),
+            mixes: vec![MixEntry {
+                name: "m".to_owned(),
+                address: "127.0.0.1:4001".parse().expect("an address"),
+                certificate: mix.certificate().clone(),
+            }],
+            peers: Vec::new(),
+        };
+        mix.save(&dir.path().join("m")).expect("saved");
+        zone.issue("client", Role::Client, NOW, 30).and_then(|c| c.save(&dir.path().join("c"))).expect("saved");
+        let other = Identity::new_zone("b", NOW, 30).and_then(|zone| zone.issue("x", Role::Mix, NOW, 30));
+        other.and_then(|x| x.save(&dir.path().join("x"))).expect("saved");
+        std::fs::write(dir.path().join("a.zone"), document.sign(&zone).expect("signed")).expect("written");
+        dir
+    }
+
+    fn load(dir: &tempfile::TempDir, text: &str) -> Result<MixConfig, String> {
+        let path = dir.path().join("control.toml");
+        std::fs::write(&path, text).expect("written");
+        MixConfig::load(&path, NOW)
+    }
+
+    const GOOD: &str =
+        "identity = \"m\"\nzones = [\"a.zone\"]\ndata_plane = \"dp.sock\"\ncontrol_socket = \"c.sock\"\n";
+
+    #[test]
+    fn a_sound_file_is_described() {
+        let dir = world();
+        let config = load(&dir, &format!("{GOOD}clients = 7\nrekey_s = 2.5\nforeign = false\n")).expect("sound");
+        assert_eq!((config.links.clients, config.links.rekey_s, config.links.foreign), (7, Some(2.5), false));
+        assert_eq!(config.data_plane, dir.path().join("dp.sock"));
+        assert!(config.describe().contains("m of zone a"));
+    }
+
+    #[test]
+    fn every_problem_is_told_with_its_mend() {
+        let dir = world();
+        let text = "zones = []\ndata_plane = 3\nclients = 0\nforeign = 1\nrekey_s = \"x\"\nidentiy = \"m\"\n";
+        let problems = load(&dir, text).err().expect("problems");
+        for key in ["identity", "zones", "data_plane", "control_socket", "clients", "foreign", "rekey_s", "identiy"] {
+            assert!(problems.contains(&format!("\n  {key} = ")), "{key} lacks in {problems}");
+        }
+        // A client, a mix of another zone, a zone that cannot be read, a file too open.
+        for (from, to, says) in [
+            ("\"m\"", "\"c\"", "not of a mix"),
+            ("\"m\"", "\"x\"", "does not belong to that zone"),
+            ("\"m\"", "\"nobody\"", "nobody"),
+            ("a.zone", "b.zone", "b.zone"),
+        ] {
+            let problems = load(&dir, &GOOD.replace(from, to)).err().expect("a problem");
+            assert!(problems.contains(says), "{says} lacks in {problems}");
+        }
+        let key = dir.path().join("m/identity.key");
+        std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("set");
+        assert!(load(&dir, GOOD).err().expect("a problem").contains("identity.key"));
+    }
+}

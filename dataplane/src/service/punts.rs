@@ -88,7 +88,7 @@ impl<C: Suite, T: Terminal> Service<C, T> {
             return Ok(());
         }
         if expected && self.expected.len() == crate::limits::EXPECTED_MAX {
-            refuse!(Busy, "{} senders are expected, the most there may be: end some", self.expected.len());
+            refuse!(Limit, "{} senders are expected, the most there may be: end some", self.expected.len());
         }
         self.check_backlog()?;
         if expected {

@@ -176,6 +176,7 @@ impl<C: Suite, T: Terminal> Service<C, T> {
         match request {
             Request::Hello => return Ok(Answer::Welcome),
             Request::QueryStatus => return Ok(Answer::Report(self.status.report(&self.shadow))),
+            Request::Dump { what, from } => return Ok(Answer::Report(super::dump::page(&self.shadow, what, from))),
             Request::QueryLinks { from } => return self.query_links(from).map(Answer::Report),
             Request::PutClass(put) => self.put_class(&put)?,
             Request::PutLink(put) => self.put_link(&put)?,

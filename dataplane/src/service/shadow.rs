@@ -177,8 +177,8 @@ pub struct Shadow {
     links: BTreeMap<u32, LinkEntry>,
     by_place: HashMap<Place, u32>,
     remotes: HashSet<(u8, Endpoint)>,
-    circuits: HashMap<u32, CircuitEntry>,
-    ends: HashMap<u32, (EndSpec, EndPlaces)>,
+    circuits: BTreeMap<u32, CircuitEntry>,
+    ends: BTreeMap<u32, (EndSpec, EndPlaces)>,
     taps: HashMap<LinkEnd, Place>,
     next_tag: u32,
 }
@@ -202,8 +202,8 @@ impl Shadow {
             links: BTreeMap::new(),
             by_place: HashMap::new(),
             remotes: HashSet::new(),
-            circuits: HashMap::new(),
-            ends: HashMap::new(),
+            circuits: BTreeMap::new(),
+            ends: BTreeMap::new(),
             taps: HashMap::new(),
             next_tag: 1,
         }
@@ -217,6 +217,16 @@ impl Shadow {
     /// The links from id `from` on, in order.
     pub fn links_from(&self, from: u32) -> impl Iterator<Item = (u32, &LinkEntry)> {
         self.links.range(from..).map(|(id, entry)| (*id, entry))
+    }
+
+    /// The circuits from id `from` on, in order.
+    pub fn circuits_from(&self, from: u32) -> impl Iterator<Item = (u32, &CircuitEntry)> {
+        self.circuits.range(from..).map(|(id, entry)| (*id, entry))
+    }
+
+    /// The ends from id `from` on, in order.
+    pub fn ends_from(&self, from: u32) -> impl Iterator<Item = (u32, &(EndSpec, EndPlaces))> {
+        self.ends.range(from..).map(|(id, entry)| (*id, entry))
     }
 
     /// The link with this id.

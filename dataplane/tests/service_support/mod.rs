@@ -5,8 +5,8 @@ use drover_dataplane::config::Config;
 use drover_dataplane::process::{Running, launch};
 use drover_dataplane::terminal::{NoTerminal, Terminal};
 use drover_wire::control::{
-    Address, BootId, ClassKind, Direction, Leg, LinkEnd, MAX_MESSAGE, Owner, Peer, PutCircuit, PutClass, PutLink,
-    Refusal, Reply, Request, Secret, Welcome,
+    Address, BootId, ClassKind, Direction, Leg, LinkEnd, MAX_MESSAGE, Owner, Peer, Punt, PutCircuit, PutClass, PutLink,
+    REQUEST_MAX, Refusal, Reply, Request, Secret, Welcome,
 };
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 use serde_json::Value;
@@ -111,6 +111,15 @@ pub enum Answer {
     Report(Value),
 }
 
+/// A message that hands something over.
+pub struct Handed(Vec<u8>);
+
+impl Handed {
+    pub fn punt(&self) -> Punt<'_> {
+        Punt::decode(&self.0).expect("was decoded before").1
+    }
+}
+
 /// A connection to a control socket.
 pub struct Client {
     fd: OwnedFd,
@@ -148,10 +157,26 @@ impl Client {
         Ok(Some((id, answer)))
     }
 
+    /// The next thing handed over: its count and what it is, encoded anew; `None` when the other side has closed.
+    pub fn punt(&self) -> Option<(u32, Handed)> {
+        let mut buffer = vec![0; MAX_MESSAGE];
+        let (_, len) = rustix::net::recv(&self.fd, &mut buffer[..], RecvFlags::empty()).expect("receives");
+        buffer.truncate(len);
+        (len > 0).then(|| (Punt::decode(&buffer).expect("a punt").0, Handed(buffer)))
+    }
+
+    /// As [`Client::punt`], without waiting.
+    pub fn punt_now(&self) -> Option<(u32, Handed)> {
+        let mut buffer = vec![0; MAX_MESSAGE];
+        let (_, len) = rustix::net::recv(&self.fd, &mut buffer[..], RecvFlags::DONTWAIT).ok()?;
+        buffer.truncate(len);
+        Some((Punt::decode(&buffer).expect("a punt").0, Handed(buffer)))
+    }
+
     pub fn ask(&mut self, request: &Request) -> Answer {
         let id = self.next_id;
         self.next_id += 1;
-        let mut buffer = [0; 1024];
+        let mut buffer = [0; REQUEST_MAX];
         let len = request.encode(id, &mut buffer).expect("fits");
         self.send(&buffer[..len]).expect("sends");
         let (replied, answer) = self.receive().expect("receives").expect("an answer");
