@@ -6,7 +6,14 @@
 //! ```text
 //! certificate.rs  identities: keys, certificates, zones that issue them
 //! handshake.rs    one handshake: datagrams in, datagrams out, take-over
+//! engine.rs       one object of the library between queues of datagrams
+//! library.rs      what the crate `boring` does not wrap: the unsafe code
+//! testing.rs      a peer that keeps its records in the library, for tests
 //! ```
 
 pub mod certificate;
+mod engine;
 pub mod handshake;
+mod library;
+#[cfg(any(test, feature = "lab"))]
+pub mod testing;

@@ -93,7 +93,6 @@ impl Identity {
     }
 
     /// The P-256 private key, for the handshake.
-    #[allow(dead_code)]
     pub(crate) fn key(&self) -> &PKeyRef<Private> {
         &self.key
     }

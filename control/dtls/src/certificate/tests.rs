@@ -41,6 +41,27 @@ fn another_library_reads_our_certificates() {
 }
 
 #[test]
+fn what_another_library_makes_is_refused_when_it_has_another_form() {
+    // Signed by the zone, with the right names and key: only the extensions are not there.
+    let zone = zone("north");
+    let node = zone.issue("m1", Role::Mix, NOW, 30).expect("issued");
+    let ours = X509::from_der(node.certificate().der()).expect("X.509");
+    let make = || {
+        let mut builder = X509::builder()?;
+        builder.set_version(2)?;
+        builder.set_serial_number(ours.serial_number())?;
+        builder.set_issuer_name(ours.issuer_name())?;
+        builder.set_subject_name(ours.subject_name())?;
+        builder.set_not_before(ours.not_before())?;
+        builder.set_not_after(ours.not_after())?;
+        builder.set_pubkey(&*ours.public_key()?)?;
+        builder.sign(zone.key(), MessageDigest::sha256())?;
+        builder.build().to_der()
+    };
+    assert!(matches!(Certificate::from_der(&make().expect("made")), Err(CertificateError::Malformed(_))));
+}
+
+#[test]
 fn each_fault_of_a_certificate_has_its_error() {
     let (north, south) = (zone("north"), zone("south"));
     let trusted = [north.certificate().clone()];
