@@ -4,6 +4,7 @@ mod check;
 mod lab;
 mod run_mix;
 mod status;
+mod zone;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -31,6 +32,13 @@ enum Command {
     Check(check::CheckArgs),
     /// Runs a mix: its data plane and control daemon, started again when they die
     RunMix(run_mix::RunMixArgs),
+    /// Makes and checks zones: identities, certificates and the signed document
+    ///
+    /// A zone is run by one operator. Its identity issues certificates to mixes and clients and signs the zone's document,
+    /// which says who the mixes are, where they listen, how fast every link sends, and with which other zones there are
+    /// links. The zone's identity is needed for these commands only: keep it offline. See docs/operations.md.
+    #[command(subcommand)]
+    Zone(zone::ZoneCommand),
     /// Plays a voice through a chain of four mixes on this machine and measures what an observer sees
     Demo(crate::demo::DemoArgs),
     /// Makes and programs lab networks, whose keys come from a file (lab builds)
@@ -39,12 +47,20 @@ enum Command {
 }
 
 /// Runs the program of this process's arguments. Errors go to standard error as what, where and mend; the status is 0 for
-/// success, 1 for failure, 2 for a command line that does not parse.
+/// success, 1 for failure, 2 for a command line that does not parse, and in `drover zone` for any input that is wrong.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Status(args) => status::run(&args),
         Command::Check(args) => check::run(&args),
         Command::RunMix(args) => run_mix::run(&args),
+        Command::Zone(command) => match zone::run(&command) {
+            Err(zone::Failure::Input(error)) => {
+                eprintln!("drover: {error}");
+                return ExitCode::from(2);
+            }
+            Err(zone::Failure::System(error)) => Err(error),
+            Ok(()) => Ok(()),
+        },
         Command::Demo(args) => crate::demo::main(&args),
         Command::Lab(command) => lab::run(&command),
     };
@@ -89,6 +105,9 @@ mod tests {
             "drover run-mix m1.toml",
             "drover run-mix --adopt m1.toml",
             "drover demo --seconds 2 --cell 512 --rate 60 --seed 7 --json --ipv6 --tick-us 500",
+            "drover zone new north --out north",
+            "drover zone document --zone north --mix m1 --mix m2.pem@[::1]:4001 --peer south --out north.zone",
+            "drover zone check north.zone --authority north --json",
             "drover lab keys --mixes 4 --calls 1 --idle 5 --out net.toml",
             "drover lab program net.toml --generation 2 --switch",
             "drover lab crowd net.toml --seconds 3",
