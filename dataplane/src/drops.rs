@@ -41,7 +41,7 @@ reasons! {
     UnknownCircuit "unknown_circuit" "No circuit has this id on this link.",
     CellReplay "cell_replay" "This counter was seen before on its circuit, or is older than the window.",
     CounterJump "counter_jump" "The counter is further ahead than the circuit's rate allows.",
-    ForThisHop "for_this_hop" "A cell for this hop, and no control daemon has subscribed, or the circuit has no hop keys.",
+    ForThisHop "for_this_hop" "A cell for this hop or of a tapped circuit, and no control daemon has subscribed, or the circuit has no hop keys.",
     CircuitEnd "circuit_end" "A cell that is not for this hop, on a circuit that ends here.",
     HopMac "hop_mac" "A cell recognised by this hop whose MAC or padding is wrong.",
     HandoffFull "handoff_full" "The ring to the other worker is full.",

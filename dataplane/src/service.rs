@@ -8,6 +8,7 @@
 //! installed.rs the keys of this life: none is installed twice
 //! dump.rs      what exists, page by page
 //! feed.rs      the queue of commands towards a worker
+//! hops.rs      cells for a hop and of a hop
 //! inject.rs    cells and datagrams that control sends
 //! punts.rs     what workers hand over, on its way to the subscriber
 //! ```
@@ -15,6 +16,7 @@
 pub mod circuits;
 mod dump;
 pub mod feed;
+pub mod hops;
 mod inject;
 pub mod installed;
 mod punts;

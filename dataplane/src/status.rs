@@ -34,6 +34,8 @@ pub struct Status {
     pool_bytes: usize,
     workers: Vec<(SocketAddr, Option<u16>)>,
     segment: Arc<Segment>,
+    /// What the service thread dropped of what each worker handed over.
+    handed_drops: Vec<[u64; DropReason::COUNT]>,
     /// The last reading of each worker, for the rare moment when a new one cannot be had.
     last: Vec<Published>,
 }
@@ -57,8 +59,16 @@ impl Status {
             started: crate::run::now(),
             pool_bytes,
             last: vec![Published::default(); workers.len()],
+            handed_drops: vec![[0; DropReason::COUNT]; workers.len()],
             workers,
             segment,
+        }
+    }
+
+    /// Counts a drop by the service thread of what `worker` had handed over.
+    pub fn drop_of(&mut self, worker: u8, reason: DropReason) {
+        if let Some(drops) = self.handed_drops.get_mut(usize::from(worker)) {
+            drops[reason as usize] += 1;
         }
     }
 
@@ -110,8 +120,9 @@ impl Status {
         let (listen, core) = self.workers[worker];
         let drops: Map<String, Value> = DropReason::ALL
             .iter()
-            .filter(|reason| counters.dropped(**reason) > 0)
-            .map(|reason| (reason.name().to_owned(), counters.dropped(*reason).into()))
+            .map(|reason| (*reason, counters.dropped(*reason) + self.handed_drops[worker][*reason as usize]))
+            .filter(|(_, count)| *count > 0)
+            .map(|(reason, count)| (reason.name().to_owned(), count.into()))
             .collect();
         let quantile = |q| quantile_us(&counters.lateness, q);
         #[cfg_attr(not(feature = "lab"), expect(unused_mut))]

@@ -2,43 +2,15 @@
 
 use crate::command::{Command, LayerStep, NewEgress, NewIngress, NewLoop, NewLoopEnd, Next};
 use crate::owners::Owners;
+use crate::service::hops::{Hop, OwnCells};
 use crate::service::installed::{Installation, Use};
 use crate::service::requests::Service;
 use crate::service::shadow::{CircuitSpec, Extension, HopIds, LegSpec, Plan, Refused, Side, refuse};
 use crate::terminal::Terminal;
-use drover_crypto::hop::HopMac;
 use drover_crypto::schedule::LayerSecret;
 use drover_crypto::{Layers, Suite};
-use drover_wire::control::{BootId, ExtendCircuit, HopKeys, Leg, LinkEnd, List, PutCircuit, PutLoop};
+use drover_wire::control::{BootId, ExtendCircuit, Leg, LinkEnd, List, PutCircuit, PutLoop};
 use rand::Rng;
-
-/// What is kept of a circuit that may get a far side later, or whose hop makes cells of its own.
-pub struct Hop<L: Layers> {
-    /// The backward layer: a far side that comes later needs it, and this hop's own cells do.
-    pub backward: LayerSecret,
-    /// The same, expanded.
-    pub layer: Box<[L::Key; 1]>,
-    /// What the backward direction adds to counters.
-    pub offset: u64,
-    /// Keys and counter of cells of this hop's own.
-    pub own: Option<OwnCells>,
-}
-
-/// What a hop's own cells need.
-pub struct OwnCells {
-    /// Of cells for this hop.
-    pub forward: HopMac,
-    /// Of cells that it makes.
-    pub backward: HopMac,
-    /// The counter, as it leaves by the near side, of the next cell that it makes.
-    pub next: u64,
-}
-
-impl OwnCells {
-    fn new(keys: &HopKeys) -> Self {
-        OwnCells { forward: HopMac(keys.forward_mac.0), backward: HopMac(keys.backward_mac.0), next: keys.first }
-    }
-}
 
 impl<C: Suite, T: Terminal> Service<C, T> {
     pub(super) fn put_circuit(&mut self, put: &PutCircuit) -> Result<(), Refused> {

@@ -12,6 +12,8 @@ use drover_wire::control::{Inject, Peer, Raw};
 
 /// Datagrams of control that may be under way to one worker.
 const RAW_OUTSTANDING_MAX: usize = 256;
+/// Cells of circuits that may be under way to one worker.
+const CELLS_OUTSTANDING_MAX: usize = 1024;
 
 impl<C: Suite, T: Terminal> Service<C, T> {
     pub(super) fn inject(&mut self, inject: Inject) -> Result<(), Refused> {
@@ -47,8 +49,35 @@ impl<C: Suite, T: Terminal> Service<C, T> {
                 let (target, form) = (Target::Link { link: place.index }, Form::Record(content_type));
                 self.push(place.worker, Command::Inject(Box::new(Injected { target, form, bytes: data })));
             }
-            Inject::Hop { .. } | Inject::Relay { .. } => refuse!(Unsupported, "this kind of cell is not served"),
+            Inject::Hop { circuit, kind, data, .. } => self.make_hop_cell(circuit, kind, data.as_bytes())?,
+            Inject::Relay { at, counter, body, .. } => {
+                let (len, whole) = (body.as_bytes().len(), cell::body_len(size));
+                if len != whole {
+                    refuse!(Malformed, "link {}: a body of {len} bytes, in cells of {size} it has {whole}", at.link);
+                }
+                let Some(place) = self.shadow.link(at.link).filter(|_| self.shadow.is_tapped(at)).map(|l| l.place)
+                else {
+                    refuse!(Unknown, "there is no tap at id {} of link {}: put it first", at.id, at.link);
+                };
+                let header = Header { circuit: at.id, command: cell::Command::Relay, counter };
+                let (target, form) = (Target::BestEffort { link: place.index }, Form::Cell(header));
+                self.push_cell(place.worker, Injected { target, form, bytes: body })?;
+            }
         }
+        Ok(())
+    }
+
+    /// Sends a circuit's cell to a worker.
+    ///
+    /// # Errors
+    /// `Busy` when as many are under way as may be.
+    pub(super) fn push_cell(&mut self, worker: u8, injected: Injected) -> Result<(), Refused> {
+        let outstanding = &mut self.cells[usize::from(worker)];
+        if *outstanding >= CELLS_OUTSTANDING_MAX {
+            refuse!(Busy, "worker {worker}: {outstanding} cells of control are under way: try again");
+        }
+        *outstanding += 1;
+        self.push(worker, Command::Inject(Box::new(injected)));
         Ok(())
     }
 

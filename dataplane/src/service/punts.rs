@@ -54,7 +54,7 @@ impl<C: Suite, T: Terminal> Service<C, T> {
                     sink(&Punt::Silent { link });
                 }
             }
-            What::Hop { .. } => {}
+            What::Hop { ingress } => self.hop_cell(Place { worker, index: ingress }, bytes, sink),
         }
     }
 

@@ -3,12 +3,13 @@
 
 use crate::class::Rate;
 use crate::command::{Command, Direction, Event, LayerStep, NewIngress, NewLink, Next, StepKey, boxed_class};
+use crate::inject::Target;
 use crate::keys::{GenerationSecrets, Ratchets, expand};
 use crate::limits::CLASSES_MAX;
 use crate::owners::Owners;
 use crate::punt::PuntRings;
-use crate::service::circuits::Hop;
 use crate::service::feed::Feed;
+use crate::service::hops::Hop;
 use crate::service::installed::{Installation, Installed, Use};
 use crate::service::shadow::{
     ClassPlan, EndSpec, GenerationIds, LinkPlan, LinkSpec, Place, Plan, Refused, Removal, Shadow, Table, refuse,
@@ -53,6 +54,8 @@ pub struct Service<C: Suite, T: Terminal> {
     pub(super) expected: HashSet<Endpoint>,
     /// Datagrams under way to each worker.
     pub(super) raw: Vec<usize>,
+    /// Cells of circuits under way to each worker.
+    pub(super) cells: Vec<usize>,
     /// The request answered last subscribes its connection.
     pub(super) subscribes: bool,
     /// By link id: a link's generations, oldest first.
@@ -80,9 +83,10 @@ impl<C: Suite, T: Terminal> Service<C, T> {
             events.push(worker.events);
             punts.push(Some(worker.punts));
         }
-        let raw = vec![0; feeds.len()];
+        let (raw, cells) = (vec![0; feeds.len()], vec![0; feeds.len()]);
         Service {
             raw,
+            cells,
             status,
             shadow,
             feeds,
@@ -148,6 +152,9 @@ impl<C: Suite, T: Terminal> Service<C, T> {
             Command::RemoveEgress { index } => (Table::Egress, *index),
             Command::RemoveEnd { end, .. } => (Table::End, *end),
             Command::SendRaw(_) => return self.raw[usize::from(worker)] -= 1,
+            Command::Inject(injected) if !matches!(injected.target, Target::Link { .. }) => {
+                return self.cells[usize::from(worker)] -= 1;
+            }
             _ => return,
         };
         self.shadow.spent(table, Place { worker, index });

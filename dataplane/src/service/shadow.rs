@@ -180,6 +180,8 @@ pub struct Shadow {
     circuits: BTreeMap<u32, CircuitEntry>,
     ends: BTreeMap<u32, (EndSpec, EndPlaces)>,
     taps: HashMap<LinkEnd, Place>,
+    /// By where a circuit's near side comes in.
+    near_sides: HashMap<Place, u32>,
     next_tag: u32,
 }
 
@@ -205,6 +207,7 @@ impl Shadow {
             circuits: BTreeMap::new(),
             ends: BTreeMap::new(),
             taps: HashMap::new(),
+            near_sides: HashMap::new(),
             next_tag: 1,
         }
     }

@@ -137,14 +137,16 @@ impl<C: Suite, const S: usize> State<C, S> {
         }
     }
 
-    /// A cell for this hop.
+    /// A cell for this hop: its MAC is checked off the fast path.
     fn recognised(&mut self, p: &Passing) {
-        self.drop_cell(p.cell, DropReason::ForThisHop);
+        self.punt_cell(What::Hop { ingress: p.ingress }, p.cell, DropReason::ForThisHop);
     }
 
     /// A cell of a circuit that control handles itself.
     fn tap(&mut self, p: &Passing) {
-        self.drop_cell(p.cell, DropReason::ForThisHop);
+        let way = &self.ingress[p.ingress as usize];
+        let what = What::Relay { link: way.link, id: way.circuit, counter: p.counter };
+        self.punt_cell(what, p.cell, DropReason::ForThisHop);
     }
 
     fn add(&mut self, burst: &PassingBurst, handoff: &mut Handoff<S>) {

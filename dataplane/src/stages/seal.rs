@@ -136,6 +136,7 @@ impl<C: Suite, const S: usize> State<C, S> {
         let &Slot { link: from, class, due, period, .. } = slot;
         let owner = self.tx[from as usize].owners.at(slot.n, slot.slots, &mut self.rng);
         let cell = self.cell_for(slot, owner, terminal);
+        let period = period.max(self.grain);
         self.crossings.push_back(Crossing { due, period, class, from, to, cell });
     }
 

@@ -96,6 +96,11 @@ impl Shadow {
         }
     }
 
+    /// The circuit whose near side comes in at `place` now.
+    pub fn circuit_in(&self, place: Place) -> Option<u32> {
+        self.near_sides.get(&place).copied()
+    }
+
     /// What a put of a circuit does.
     ///
     /// # Errors
@@ -138,6 +143,7 @@ impl Shadow {
             Some(far) => Some(self.put_side(id, far, spec.legs[0].admitted)?),
             None => None,
         };
+        self.near_sides.insert(near.ingress, id);
         self.circuits.insert(id, CircuitEntry { spec, extension: None, near, far });
         Some((near, far))
     }
@@ -182,6 +188,7 @@ impl Shadow {
     /// Removes a circuit; what to remove from workers, in order.
     pub fn remove_circuit(&mut self, id: u32) -> Vec<Removal> {
         let Some(entry) = self.circuits.remove(&id) else { return Vec::new() };
+        self.near_sides.remove(&entry.near.ingress);
         self.release(entry.spec.near, entry.spec.legs[1].admitted);
         if let Some(far) = entry.far_end() {
             self.release(far, entry.spec.legs[0].admitted);
