@@ -1,4 +1,4 @@
-# Drover: the few commands a person types. Needs git, make and a Rust toolchain (1.90 or later).
+# Drover: the few commands a person types. Needs git, make and a Rust toolchain (1.90 or later); `make deps` sees to the rest.
 
 CARGO ?= cargo
 # Lab builds hold the counters and switches that release binaries lack (docs/architecture.md, I10).
@@ -10,7 +10,15 @@ FUZZ_SECONDS ?= 60
 # Where tests that cannot run here say so (nic/src/skip.rs).
 export DROVER_SKIPPED := $(CURDIR)/target/skipped
 
-.PHONY: help demo test lint bench soak fuzz release clean
+# BoringSSL is built from source: cmake, a C++ compiler, and for its bindings libclang with its own C headers. What of it
+# the system lacks, as Debian's packages.
+LIBCLANG := $(wildcard $(foreach d,/usr/lib/llvm*/lib /usr/lib/*-linux-gnu /usr/lib64 /usr/lib64/llvm*/lib /usr/lib \
+  /usr/local/lib,$d/libclang.so* $d/libclang-[0-9]*.so*))
+CLANG_HEADERS := $(wildcard $(addsuffix /clang/*/include/stddef.h,/usr/lib/llvm*/lib /usr/lib /usr/lib64 /usr/local/lib))
+LACKING := $(if $(shell command -v cmake 2>/dev/null),,cmake) $(if $(shell command -v $${CXX:-c++} 2>/dev/null),,g++) \
+  $(if $(or $(LIBCLANG_PATH),$(and $(LIBCLANG),$(CLANG_HEADERS))),,libclang-dev)
+
+.PHONY: help deps demo test lint bench soak fuzz release clean
 
 help:
 	@echo 'make demo     a voice across a chain of four mixes, full of chaff (about 40 s after the build)'
@@ -19,15 +27,30 @@ help:
 	@echo 'make bench    what one node'"'"'s work on a cell costs, against its bare crypto'
 	@echo 'make soak     ten minutes of calls; memory must stay flat'
 	@echo 'make fuzz     cargo-fuzz, $(FUZZ_SECONDS) s a target (needs a nightly toolchain and cargo-fuzz)'
+	@echo 'make deps     what the build needs of the system; installs it where it may'
 	@echo 'make release  release binaries, without the lab feature, in target/release'
 
-demo:
+deps:
+	@:
+ifneq ($(strip $(LACKING)),)
+	@install='apt-get install -y --no-install-recommends $(strip $(LACKING))'; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  echo "not installed yet: $(strip $(LACKING))"; \
+	  export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && $$install; \
+	else \
+	  echo "The build needs, by Debian's names: $(strip $(LACKING))"; \
+	  echo "Install it with: sudo $$install"; \
+	  echo 'or, where libclang is in an unusual place, set LIBCLANG_PATH to its folder.'; exit 1; \
+	fi
+endif
+
+demo: deps
 	$(CARGO) build --workspace --bins $(LAB)
 	target/debug/drover demo $(DEMO_FLAGS)
 
 # First what release binaries are made of, without the lab's code; then everything with it. This order leaves lab builds of
 # the programs in target/debug: the tests start them, and so may you.
-test:
+test: deps
 	@mkdir -p target && rm -f $(DROVER_SKIPPED)
 	$(CARGO) test -p drover-wire -p drover-dataplane --lib --test worker --test no_alloc
 	$(CARGO) build --workspace --bins $(LAB)
@@ -36,7 +59,7 @@ test:
 	$(MAKE) lint
 	@touch $(DROVER_SKIPPED); echo "$$(wc -l < $(DROVER_SKIPPED)) SKIPPED"; cat $(DROVER_SKIPPED)
 
-lint:
+lint: deps
 	@if $(CARGO) fmt --version >/dev/null 2>&1; then $(CARGO) fmt --all --check; \
 	  else echo 'SKIPPED: rustfmt is not installed (rustup component add rustfmt)' | tee -a $(DROVER_SKIPPED); fi
 	@if $(CARGO) clippy --version >/dev/null 2>&1; then \
@@ -44,11 +67,11 @@ lint:
 	  $(CARGO) clippy --workspace --all-targets -- -D warnings; \
 	  else echo 'SKIPPED: clippy is not installed (rustup component add clippy)' | tee -a $(DROVER_SKIPPED); fi
 
-bench:
+bench: deps
 	$(CARGO) build --release -p drover-perf
 	target/release/drover-perf hop $(PERF_FLAGS)
 
-soak:
+soak: deps
 	$(CARGO) build --workspace --bins $(LAB)
 	target/debug/drover lab soak $(SOAK_FLAGS)
 
@@ -60,7 +83,7 @@ fuzz:
 	else echo 'SKIPPED: make fuzz needs a nightly toolchain and cargo-fuzz (cargo install cargo-fuzz);' \
 	  'the same functions run bounded in make test (dataplane/tests/fuzz.rs)'; fi
 
-release:
+release: deps
 	$(CARGO) build --workspace --bins --release
 
 clean:
