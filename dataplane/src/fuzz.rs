@@ -16,11 +16,13 @@ use drover_crypto::testing::TestSuite;
 use drover_crypto::{Layers, Suite};
 use drover_nic::Endpoint;
 use drover_wire::cell::{self, CONTENT_TYPE, Header, plaintext_len};
-use drover_wire::control::Peer;
+use drover_wire::control::{List, Peer};
 use drover_wire::record::record_len;
 
 const S: usize = 256;
 const LINKS: u32 = 4;
+/// Links, and the two ends of the mix's link to itself behind them.
+const ENDS: u32 = LINKS + 2;
 const ROUND: u64 = 20_000_000;
 /// The first byte of control's datagrams: no record's.
 const RAW: u8 = 22;
@@ -67,6 +69,7 @@ struct World {
     last: Vec<Vec<u8>>,
     now: u64,
     circuits: u32,
+    ways_in: u32,
 }
 
 fn endpoint(n: u32) -> Endpoint {
@@ -93,7 +96,7 @@ fn keys(n: u32, generation: u32) -> GenerationSecrets {
 
 impl World {
     fn new() -> Self {
-        let sizes = Sizes { links: LINKS as usize, circuits: 64, pool: 32, transmit: 64 };
+        let sizes = Sizes { links: ENDS as usize, circuits: 64, pool: 32, transmit: 64 };
         let mut rig = Bench::new(NoTerminal, sizes, Pace::SPIN, ROUND);
         let mut now = 1_000_000;
         rig.worker.turn(now);
@@ -108,11 +111,15 @@ impl World {
             rig.link(LinkSpec { remote: endpoint(n), class: (n % 2) as u8, peer, phase, keys: keys(n, 1) });
             far.push(End::new(&secret(n, 1, false), &secret(n, 1, true), ratchet_bits(n)));
         }
+        rig.looped(0, [7, 0x8000_0000]);
         let neighbours = vec![Neighbour { number: 0, since: 0, own: 1, newest: 1 }; LINKS as usize];
-        let mut world = World { rig, far, neighbours, last: vec![Vec::new(); LINKS as usize], now, circuits: 0 };
+        let last = vec![Vec::new(); LINKS as usize];
+        let mut world = World { rig, far, neighbours, last, now, circuits: 0, ways_in: 0 };
         for n in 0..LINKS {
-            for circuit in 0..6u8 {
-                world.circuit(n, &mut Script(&[circuit.wrapping_mul(0x4b) ^ n as u8, circuit]));
+            for circuit in 0..8u8 {
+                // The last three of each link: other originators, an end, a tap.
+                let kind = circuit.saturating_sub(4);
+                world.circuit(n, &mut Script(&[circuit.wrapping_mul(0x4b) ^ n as u8, circuit, kind]));
             }
         }
         world
@@ -167,7 +174,7 @@ impl World {
         plaintext[0..3].fill(0);
         if !script.byte().is_multiple_of(8) {
             plaintext[4] = [1, 1, 1, 0, 2, 1][usize::from(plaintext[4]) % 6];
-            plaintext[3] %= 8;
+            plaintext[3] %= 9;
             plaintext[5..14].fill(0);
             // Counters go on with time, replay and jump now and then.
             plaintext[13] = ((self.now / ROUND) >> 8) as u8;
@@ -188,17 +195,18 @@ impl World {
     }
 
     fn circuit(&mut self, n: u32, script: &mut Script<'_>) {
-        if self.circuits == 60 {
+        if self.circuits >= 60 {
             return;
         }
         self.circuits += 1;
         let how = script.byte();
-        let index = self.rig.egress(u32::from(how) % LINKS, how & 0x40 != 0, None);
+        let out = u32::from(how) % ENDS;
+        let index = self.rig.egress(out, how & 0x40 != 0, None);
         let step = if how & 0x80 != 0 { LayerStep::Peel } else { LayerStep::Add };
         let key = <TestSuite as Suite>::Layers::key(&LayerSecret([how; 16]));
         let next = Next::Egress { worker: 0, index, tag: index + 1, circuit: 500 + index };
         let circuit = u32::from(script.byte()) % 8;
-        self.rig.ingress(NewIngress {
+        let new = NewIngress {
             index: 0,
             link: n,
             circuit,
@@ -207,17 +215,54 @@ impl World {
             first: Some(0),
             offset: 77,
             next,
-            others: drover_wire::control::List::default(),
+            others: List::default(),
+        };
+        let new = match script.byte() {
+            1 => NewIngress { first: None, others: List::from_slice(&[0, 300]).unwrap_or_default(), ..new },
+            2 => NewIngress { next: Next::Nowhere, ..new },
+            3 => NewIngress { step: LayerStep::Tap, key: None, next: Next::Nowhere, ..new },
+            _ => new,
+        };
+        self.rig.ingress(new);
+        self.ways_in += 1;
+        if out >= LINKS {
+            self.beyond(out, 500 + index, how);
+        }
+    }
+
+    /// What leaves by one end of the loop comes in at the other, and goes on by a link.
+    fn beyond(&mut self, out: u32, circuit: u32, how: u8) {
+        self.circuits += 1;
+        let index = self.rig.egress(u32::from(how) % LINKS, how & 0x20 != 0, None);
+        self.rig.ingress(NewIngress {
+            index: 0,
+            link: LINKS + LINKS + 1 - out,
+            circuit,
+            step: LayerStep::Add,
+            key: Some(<TestSuite as Suite>::Layers::key(&LayerSecret([!how; 16]))),
+            first: None,
+            offset: 5,
+            next: Next::Egress { worker: 0, index, tag: index + 1, circuit: 500 + index },
+            others: List::default(),
         });
+        self.ways_in += 1;
     }
 
     fn control(&mut self, n: u32, script: &mut Script<'_>) {
-        match script.byte() % 8 {
+        match script.byte() % 9 {
+            // A circuit that ended here goes on, or ends.
+            8 => {
+                let index = u32::from(script.byte()) % self.ways_in;
+                let to = u32::from(script.byte()) % self.circuits;
+                let on = Next::Egress { worker: 0, index: to, tag: to + 1, circuit: 500 + to };
+                let next = if script.byte().is_multiple_of(2) { on } else { Next::Nowhere };
+                self.rig.command(Command::SetNext { index, next });
+            }
             // What control hands over.
             4 => {
                 let target = match script.byte() % 3 {
-                    0 => Target::Link { link: n },
-                    1 => Target::BestEffort { link: n },
+                    0 => Target::Link { link: u32::from(script.byte()) % ENDS },
+                    1 => Target::BestEffort { link: u32::from(script.byte()) % ENDS },
                     _ => {
                         let index = u32::from(script.byte()) % self.circuits.max(1);
                         Target::Egress { index, tag: index + u32::from(script.byte() % 8) }
@@ -314,12 +359,12 @@ pub fn fuzz_stages(bytes: &[u8]) -> crate::counters::Counters {
     }
     let owed: u64 = world.rig.worker.state.classes.iter().map(|c| 2 * c.len() as u64 * u64::from(c.rate().slots)).sum();
     let given = given_out(&world) - before;
-    assert!(given.abs_diff(owed) <= 2 * u64::from(LINKS), "{given} slots given out of {owed}");
+    assert!(given.abs_diff(owed) <= 2 * u64::from(ENDS), "{given} slots given out of {owed}");
     world.rig.worker.state.counters.clone()
 }
 
-/// Slots that were used or counted as lost.
+/// Slots that were used or counted as lost, the loop's too.
 fn given_out(world: &World) -> u64 {
     let counters = &world.rig.worker.state.counters;
-    counters.sent + counters.class_missed.iter().sum::<u64>()
+    counters.class_sent.iter().chain(&counters.class_missed).sum::<u64>()
 }

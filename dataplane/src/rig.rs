@@ -4,7 +4,9 @@
 //! apart from the worker: it seals and opens records one by one.
 
 use crate::class::Rate;
-use crate::command::{Command, Direction, Event, NewEgress, NewIngress, NewLink, StepKey, boxed_class};
+use crate::command::{
+    Command, Direction, Event, NewEgress, NewIngress, NewLink, NewLoop, NewLoopEnd, StepKey, boxed_class,
+};
 use crate::handoff::Handoff;
 use crate::inject::{Form, Injected, RawDatagram, Target};
 use crate::keys::{GenerationSecrets, Ratchets, expand};
@@ -157,6 +159,20 @@ impl<C: Suite, T: Terminal, const S: usize> Rig<C, T, S> {
         let new = NewLink { index, id: index + 1, remote, class, peer, phase, owners, keys: Some(keys) };
         self.command(Command::AddLink(Box::new(new)));
         index
+    }
+
+    /// Adds a link of this mix to itself and returns its ends' indices.
+    pub fn looped(&mut self, class: u8, phases: [u32; 2]) -> [u32; 2] {
+        let (rate, slots_max) = self.classes[usize::from(class)];
+        let ends = phases.map(|phase| {
+            let index = self.links;
+            self.links += 1;
+            self.ratchets.push(Vec::new());
+            NewLoopEnd { index, id: index + 1, phase, owners: Some(Owners::new(rate.slots, slots_max)) }
+        });
+        let indices = [ends[0].index, ends[1].index];
+        self.command(Command::AddLoop(Box::new(NewLoop { class, ends })));
+        indices
     }
 
     /// Installs a newer generation beside the one in use.

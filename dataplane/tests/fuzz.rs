@@ -32,9 +32,7 @@ fn scripts_reach_the_stages() {
         drops.iter_mut().zip(counters.drops).for_each(|(sum, n)| *sum += n);
     }
     let elsewhere = [
-        DropReason::ForThisHop, // 2^-64 a cell
-        DropReason::HopMac,     // counted by the service thread
-        DropReason::CircuitEnd,
+        DropReason::HopMac, // counted by the service thread
         DropReason::HandoffFull,
         DropReason::LinkFull, // the pool is smaller than its limit
         DropReason::LinkGone,

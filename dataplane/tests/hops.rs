@@ -3,8 +3,11 @@
 mod hop_world;
 
 use drover_dataplane::drops::DropReason;
+use drover_dataplane::terminal::Terminal;
 use drover_wire::cell::{Header, hop};
-use drover_wire::control::{BootId, Bytes, ExtendCircuit, Inject, List, Owner, PutLoop, Refusal, Request};
+use drover_wire::control::{
+    BootId, Bytes, EndSecret, ExtendCircuit, Inject, List, Owner, PutEnd, PutLoop, Refusal, Request, Secret,
+};
 use hop_world::*;
 
 /// The client's neighbour, the far mix's other neighbour, and the mixes.
@@ -434,4 +437,90 @@ fn a_tapped_circuit_is_controls_until_its_tap_goes() {
     // The id is free again.
     net.nodes[0].done(Request::RemoveTap { boot, at: at(2, 500) });
     net.nodes[0].done(extend(boot, 5, (2, 500), &[]));
+}
+
+/// A client's end that believes bodies that begin with `good`.
+struct Ends {
+    next: u64,
+    heard: Vec<u64>,
+}
+
+impl Terminal for Ends {
+    type End = u64;
+    const SERVES: bool = true;
+    fn expand(put: &PutEnd, _: usize) -> Result<Box<u64>, String> {
+        Ok(Box::new(put.send_first))
+    }
+    fn add(&mut self, _: u32, first: Box<u64>) {
+        self.next = *first;
+    }
+    fn remove(&mut self, _: u32) -> Option<Box<u64>> {
+        Some(Box::new(0))
+    }
+    fn fill(&mut self, _: u32, _: u64, body: &mut [u8]) -> u64 {
+        body.fill(0x77);
+        self.next += 1;
+        self.next - 1
+    }
+    fn deliver(&mut self, _: u32, _: u64, counter: u64, body: &mut [u8]) -> Result<(), DropReason> {
+        if body[..4] != *b"good" {
+            return Err(DropReason::EndBroken);
+        }
+        self.heard.push(counter);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_tapped_circuit_is_handed_over_to_an_end() {
+    let mut node = Node::with(M, Ends { next: 0, heard: Vec::new() });
+    node.link(1, CLIENT);
+    let (boot, here) = (node.boot, at(1, 10));
+    let mut net = Net::new(vec![node], vec![Neighbour::new(CLIENT, M)]);
+    net.nodes[0].done(Request::PutTap { boot, at: here });
+    let built = |counter| {
+        let body = Bytes::new(&[1; BODY]).expect("fits");
+        Request::Inject(Inject::Relay { boot, at: here, counter, body })
+    };
+    net.send(0, 10, 1000, b"from a hop");
+    net.nodes[0].done(built(50));
+    net.run(3 * ROUND);
+    assert!(matches!(net.nodes[0].handed()[..], [Handed::Relay { link: 1, id: 10, counter: 1000, .. }]));
+    assert_eq!(net.got(0).iter().map(|(h, _)| (h.circuit, h.counter)).collect::<Vec<_>>(), [(10, 50)]);
+    let secret = |tag: u8| EndSecret { key: Secret([tag; 16]), iv: Secret::default() };
+    let put = Request::PutEnd(PutEnd {
+        boot,
+        end: 3,
+        generation: 1,
+        at: here,
+        send_first: 52,
+        receive_first: None,
+        layers: Default::default(),
+        seal: secret(1),
+        open: secret(2),
+    });
+    assert_eq!(net.nodes[0].refused(put.clone()), Refusal::Exists, "the tap holds the id");
+    // The builder's last word still waits for a slot: it leaves all the same.
+    net.nodes[0].done(built(51));
+    net.nodes[0].done(Request::RemoveTap { boot, at: here });
+    net.nodes[0].done(put.clone());
+    net.nodes[0].done(put);
+    assert_eq!(net.nodes[0].refused(built(53)), Refusal::Unknown);
+    // A hop's word that comes late is not the stream's beginning.
+    net.send(0, 10, 1001, b"from a hop");
+    net.run(ROUND);
+    assert_eq!(net.nodes[0].dropped(DropReason::EndBroken), 1);
+    for counter in [7_000_000, 7_000_001, 7_000_001, 1002, 7_000_003] {
+        net.send(0, 10, counter, b"good");
+        net.run(ROUND);
+    }
+    assert_eq!(net.nodes[0].worker.terminal.heard, [7_000_000, 7_000_001, 7_000_003]);
+    assert_eq!(net.nodes[0].dropped(DropReason::CellReplay), 2);
+    // From now on it carries exactly its rate, from the counter that the builder had come to.
+    net.run(20 * ROUND);
+    let mut counters: Vec<_> = net.got(0).iter().map(|(header, _)| header.counter).collect();
+    counters.sort_unstable();
+    assert_eq!(counters[..4], [51, 52, 53, 54]);
+    assert!((24..=28).contains(&counters.len()), "{}", counters.len());
+    assert_eq!(net.nodes[0].handed(), []);
 }

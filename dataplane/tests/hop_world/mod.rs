@@ -17,7 +17,7 @@ use drover_dataplane::service::requests::{Service, WorkerEnds};
 use drover_dataplane::service::shadow::Shadow;
 use drover_dataplane::state::State;
 use drover_dataplane::status::Status;
-use drover_dataplane::terminal::NoTerminal;
+use drover_dataplane::terminal::{NoTerminal, Terminal};
 use drover_dataplane::worker::{Pace, ServiceEnds, Worker};
 use drover_nic::Endpoint;
 use drover_nic::memory::{MemoryPort, MemoryWire, port_and_wire};
@@ -54,9 +54,9 @@ pub fn address(port: u16) -> SocketAddr {
 }
 
 /// A mix: a worker, and what its service thread does.
-pub struct Node {
-    pub service: Service<TestSuite, NoTerminal>,
-    pub worker: Worker<MemoryPort, TestSuite, NoTerminal, S>,
+pub struct Node<T: Terminal = NoTerminal> {
+    pub service: Service<TestSuite, T>,
+    pub worker: Worker<MemoryPort, TestSuite, T, S>,
     pub wire: MemoryWire,
     pub boot: BootId,
     pub port: u16,
@@ -66,6 +66,13 @@ pub struct Node {
 impl Node {
     /// A mix that listens on `port`, with one class and a subscriber.
     pub fn new(port: u16) -> Node {
+        Node::with(port, NoTerminal)
+    }
+}
+
+impl<T: Terminal> Node<T> {
+    /// A data plane that listens on `port`, with one class and a subscriber.
+    pub fn with(port: u16, terminal: T) -> Node<T> {
         let text =
             "[control]\nsocket = \"s\"\n[[worker]]\nlisten = \"127.0.0.1:1\"\n[limits]\nlinks = 16\ncircuits = 32\n";
         let config = Config::parse(text).unwrap_or_else(|problems| panic!("{problems}"));
@@ -78,7 +85,7 @@ impl Node {
         let state = State::new(0, config.sizes, ROUND, punts);
         let ends = ServiceEnds { commands: for_worker, events: from_worker };
         let handoff = Handoff::mesh(1, 1).remove(0);
-        let worker = Worker::new(port_end, state, NoTerminal, handoff, ends, Pace::SPIN);
+        let worker = Worker::new(port_end, state, terminal, handoff, ends, Pace::SPIN);
         let status = Status::new(boot, &config, &listens, 0, segment);
         let shadow = Shadow::new(config.sizes, config.window_ns(), listens);
         let ends = vec![WorkerEnds { commands, events, punts: rings }];
@@ -338,14 +345,14 @@ impl Client {
 }
 
 /// Mixes and neighbours, their datagrams carried at once.
-pub struct Net {
-    pub nodes: Vec<Node>,
+pub struct Net<T: Terminal = NoTerminal> {
+    pub nodes: Vec<Node<T>>,
     pub ends: Vec<Neighbour>,
     pub now: u64,
 }
 
-impl Net {
-    pub fn new(nodes: Vec<Node>, ends: Vec<Neighbour>) -> Net {
+impl<T: Terminal> Net<T> {
+    pub fn new(nodes: Vec<Node<T>>, ends: Vec<Neighbour>) -> Net<T> {
         // The service thread's part reads the real clock for a class's first epoch; from here on time is ours.
         Net { nodes, ends, now: drover_dataplane::run::now() }
     }
