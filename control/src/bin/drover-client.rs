@@ -1,11 +1,13 @@
-//! `drover-client`: a user's end. Runs the embedded data plane and plain RTP beside it, from a configuration file.
+//! `drover-client`: a user's end. Runs the embedded data plane and plain RTP beside it, from a configuration file; with
+//! an identity it makes calls. Its subcommands speak to a running one.
 //!
 //! Exit codes: 0 after SIGTERM or SIGINT, 1 when it could not start or a thread failed, 2 for a wrong command line or
-//! configuration.
+//! configuration. Of subcommands: 0, 1 when the running client refuses or is not there, 3 for a call that never was up.
 #![forbid(unsafe_code)]
 
 use clap::Parser;
 use drover_control::client::config::ClientConfig;
+use drover_control::client::console::{self, Command};
 use drover_control::client::run::{Client, Options};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::path::{Path, PathBuf};
@@ -21,10 +23,13 @@ const CONFIG_MAX: u64 = 1 << 20;
 
 /// A user's end of calls: a constant-rate link to a mix on one side, plain RTP on the other.
 ///
-/// Runs in the foreground until SIGTERM or SIGINT. Links and calls are programmed over its control socket (Unix,
-/// SOCK_SEQPACKET). It prints one line when it is ready, and its counts when it ends. Needs no privilege.
+/// `drover-client CONFIG` runs in the foreground until SIGTERM or SIGINT, prints one line when it is ready, and its counts
+/// when it ends. With an identity in its configuration it makes its link, is to be reached at a rendezvous mix, and makes
+/// and takes calls: tell it so with the commands below, from another terminal. Without one, links and calls are programmed
+/// over its control socket (Unix, SOCK_SEQPACKET). Needs no privilege.
 #[derive(Parser)]
-#[command(name = "drover-client", version, after_help = EXAMPLE)]
+#[command(name = "drover-client", version, after_help = EXAMPLE, args_conflicts_with_subcommands = true)]
+#[command(subcommand_negates_reqs = true, subcommand_value_name = "COMMAND")]
 struct Arguments {
     /// Check the configuration, print what would run, and exit
     #[arg(long)]
@@ -35,22 +40,33 @@ struct Arguments {
     /// Carry any datagram that fits a cell, not RTP version 2 only
     #[arg(long)]
     raw: bool,
-    /// Print the ready line and the counts as JSON, one object a line
-    #[arg(long)]
+    /// Print JSON, one object a line
+    #[arg(long, global = true)]
     json: bool,
     /// The configuration file (TOML)
-    config: PathBuf,
+    #[arg(required = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Option<Command>,
 }
 
 const EXAMPLE: &str = "\
-A small configuration:
-  control_socket = \"run/alice.sock\"
-  listen = \"127.0.0.1:4101\"
+A small configuration (identity and documents are made with: drover zone --help):
+  control_socket = \"run/alice-data.sock\"
+  identity = \"alice\"
+  zones = [\"north.zone\", \"south.zone\"]
+  state = \"alice-state\"
+  socket = \"run/alice.sock\"
 
   [[end]]
   end = 1
   rtp_listen = \"127.0.0.1:5004\"
   rtp_send_to = \"127.0.0.1:6004\"
+
+Run it, wait until it can be called, and call:
+  drover-client alice.toml &
+  drover-client register --config alice.toml
+  drover-client call bob/certificate.pem --config alice.toml
 
 Speak with 20 ms packets, which fit every cell, one a cell (without asetnsamples, ffmpeg sends odd sizes and more of them):
   ffmpeg -re -i voice.wav -ac 1 -af aresample=8000,asetnsamples=160 -c:a pcm_mulaw \\
@@ -62,19 +78,24 @@ fn main() -> ExitCode {
         eprintln!("drover-client: cannot keep secrets out of core files: {error}");
         return ExitCode::from(1);
     }
-    let config = match read(&arguments.config) {
-        Ok(config) => config,
-        Err(text) => {
-            eprintln!("drover-client: {}: {text}", arguments.config.display());
-            return ExitCode::from(2);
-        }
+    let done = match (&arguments.command, &arguments.config) {
+        (Some(command), _) => stop_flag().and_then(|stop| console::run(command, arguments.json, &stop)),
+        (None, Some(path)) => match read(path) {
+            Ok(config) if arguments.check => {
+                println!("{}", config.describe());
+                Ok(0)
+            }
+            Ok(config) => serve(&config, &arguments).map(|()| 0),
+            Err(text) => {
+                eprintln!("drover-client: {}: {text}", path.display());
+                Ok(2)
+            }
+        },
+        // The parser wants one of them.
+        (None, None) => Ok(2),
     };
-    if arguments.check {
-        println!("{}", config.describe());
-        return ExitCode::SUCCESS;
-    }
-    match serve(&config, &arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+    match done {
+        Ok(code) => ExitCode::from(code),
         Err(text) => {
             eprintln!("drover-client: {text}");
             ExitCode::from(1)
@@ -91,7 +112,8 @@ fn read(path: &Path) -> Result<ClientConfig, String> {
     ClientConfig::parse(&text).map_err(|problems| problems.to_string())
 }
 
-fn serve(config: &ClientConfig, arguments: &Arguments) -> Result<(), String> {
+/// Becomes true with SIGTERM or SIGINT.
+fn stop_flag() -> Result<Arc<AtomicBool>, String> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
         // The second signal ends the process at once.
@@ -99,6 +121,11 @@ fn serve(config: &ClientConfig, arguments: &Arguments) -> Result<(), String> {
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
             .map_err(|error| format!("signal {signal}: {error}"))?;
     }
+    Ok(stop)
+}
+
+fn serve(config: &ClientConfig, arguments: &Arguments) -> Result<(), String> {
+    let stop = stop_flag()?;
     let options = Options { allow_any: arguments.rtp_allow_any, raw: arguments.raw };
     let client = Client::start(config, options, |text| eprintln!("drover-client: {text}"))?;
     println!("{}", if arguments.json { client.ready_json().to_string() } else { client.ready() });

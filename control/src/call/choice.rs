@@ -151,7 +151,7 @@ fn draw(mut ids: Vec<NodeId>, random: &mut dyn FnMut(&mut [u8]) -> bool) -> Opti
 }
 
 /// A number below `limit`, all equally likely.
-pub(super) fn below(limit: usize, random: &mut dyn FnMut(&mut [u8]) -> bool) -> Option<usize> {
+pub(crate) fn below(limit: usize, random: &mut dyn FnMut(&mut [u8]) -> bool) -> Option<usize> {
     let limit = u64::try_from(limit).ok().filter(|limit| *limit > 0)?;
     // Below the greatest multiple of `limit` nothing is favoured; what is beyond is drawn again.
     let fair = u64::MAX - u64::MAX % limit;

@@ -12,11 +12,27 @@
 //! rtp_listen = "127.0.0.1:5004"           # a softphone or ffmpeg sends here
 //! rtp_send_to = "127.0.0.1:6004"          # left out: to whoever sent last
 //! ```
+//!
+//! With an identity the client makes its link and calls itself; the first end carries them:
+//!
+//! ```toml
+//! identity = "alice"                      # folder with identity.key and certificate.pem
+//! zones = ["north.zone", "south.zone"]    # zone documents, the own zone's first
+//! state = "alice-state"                   # folder that keeps what was drawn: mixes
+//! socket = "run/alice.sock"               # the user's own: JSON, one object a line
+//! mix = "n1"                              # left out: one of the zone's, drawn once
+//! auto_answer = false                     # answer incoming calls at once
+//! lab_rendezvous = "n2"                   # lab builds: this rendezvous mix, not one that is drawn
+//! lab_key_log = "alice.keys"              # lab builds: takes traffic secrets
+//! ```
+//!
+//! Paths are relative to the working directory.
 
 use super::rtp_io::RtpPorts;
 use drover_dataplane::config::{Config, Problem, Problems};
 use drover_wire::control::ID_LIMIT;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use toml::{Table, Value};
 
 /// Ends of one client.
@@ -25,6 +41,13 @@ pub const END_LIMIT: usize = 64;
 const LISTEN: &str = "0.0.0.0:0";
 /// A client has one link, or few; calls, and what the least of tables has.
 const LIMITS: [(&str, i64); 4] = [("links", 16), ("circuits", END_LIMIT as i64), ("cells", 512), ("transmit", 256)];
+/// What a file may say.
+const KNOWN: &str =
+    "cell, control_socket, listen, tick_us, core, [[end]]; identity, zones, state, socket, mix, auto_answer";
+/// Zone documents at most.
+const ZONES_MAX: usize = 64;
+/// Bytes of the longest path or name.
+const TEXT_MAX: usize = 4096;
 /// Keys here, and where the data plane has them.
 const DATA_PLANE: [(&str, &str); 5] = [
     ("cell", "cell"),
@@ -41,6 +64,29 @@ pub struct ClientConfig {
     pub data_plane: Config,
     /// RTP ports by end.
     pub ends: Vec<RtpPorts>,
+    /// Who makes calls; `None`: links and ends are programmed from outside.
+    pub agent: Option<AgentConfig>,
+}
+
+/// What the client makes calls with. Files are looked at when it starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AgentConfig {
+    /// Folder of the identity.
+    pub identity: PathBuf,
+    /// Zone documents, the own zone's first.
+    pub zones: Vec<PathBuf>,
+    /// Folder that keeps what was drawn.
+    pub state: PathBuf,
+    /// The user's own socket.
+    pub socket: PathBuf,
+    /// The mix to have a link to; `None`: drawn once.
+    pub mix: Option<String>,
+    /// Incoming calls are answered at once.
+    pub auto_answer: bool,
+    /// Lab: a rendezvous mix that is not drawn.
+    pub lab_rendezvous: Option<String>,
+    /// Lab: a file that takes traffic secrets (`docs/wire.md`, W-LAB).
+    pub lab_key_log: Option<PathBuf>,
 }
 
 impl ClientConfig {
@@ -56,14 +102,28 @@ impl ClientConfig {
         let mut problems = Vec::new();
         let data_plane = data_plane(&mut table, &mut problems);
         let ends = ends(table.remove("end"), &mut problems);
-        nothing_left(&table, "", "cell, control_socket, listen, tick_us, core, [[end]]", &mut problems);
+        let agent = agent(&mut table, !ends.is_empty(), &mut problems);
+        nothing_left(&table, "", KNOWN, &mut problems);
         if let Some(config) = &data_plane {
             ports_differ(&ends, config.workers.first().map(|worker| worker.listen), &mut problems);
         }
         match data_plane {
-            Some(data_plane) if problems.is_empty() => Ok(ClientConfig { data_plane, ends }),
+            Some(data_plane) if problems.is_empty() => Ok(ClientConfig { data_plane, ends, agent }),
             _ => Err(Problems(problems)),
         }
+    }
+
+    /// The user's own socket in a configuration, whatever else it says: for who speaks to a running client.
+    ///
+    /// # Errors
+    /// What is missing and the mend.
+    pub fn socket_of(text: &str) -> Result<PathBuf, String> {
+        let table = text.parse::<Table>().map_err(|error| error.to_string())?;
+        let socket = table.get("socket").and_then(Value::as_str);
+        socket.map(PathBuf::from).ok_or_else(|| {
+            "it has no `socket`: a client makes calls with identity, zones, state and socket in its configuration"
+                .to_owned()
+        })
     }
 
     /// What will run, for people.
@@ -72,6 +132,11 @@ impl ClientConfig {
         for RtpPorts { end, listen, send_to } in &self.ends {
             let to = send_to.map_or_else(|| "whoever sent last".to_owned(), |to| to.to_string());
             text += &format!("\nend {end:<9} RTP from {listen}, to {to}");
+        }
+        if let Some(agent) = &self.agent {
+            let (identity, socket) = (agent.identity.display(), agent.socket.display());
+            let mix = agent.mix.as_deref().unwrap_or("drawn once");
+            text += &format!("\nidentity      {identity}\nmix           {mix}\nsocket        {socket}");
         }
         text
     }
@@ -108,6 +173,49 @@ fn data_plane(table: &mut Table, problems: &mut Vec<Problem>) -> Option<Config> 
             None
         }
     }
+}
+
+/// What the client makes calls with, if it has an identity.
+fn agent(table: &mut Table, has_end: bool, problems: &mut Vec<Problem>) -> Option<AgentConfig> {
+    let mut text = |key: &str, must: bool, mend: &str| {
+        let value = table.remove(key);
+        let fits = |text: &&str| (1..=TEXT_MAX).contains(&text.len());
+        let found = value.as_ref().and_then(Value::as_str).filter(fits).map(str::to_owned);
+        if found.is_none() && (must || value.is_some()) {
+            problem(problems, key, shown(value.as_ref()), "a text in quotes".to_owned(), mend);
+        }
+        found
+    };
+    let identity = text("identity", false, "the folder that `drover zone client` made")?;
+    let state = text("state", true, "a folder of this client's own, which is made if it is not there");
+    let socket = text("socket", true, "a path for the socket that `drover-client call` speaks to");
+    let mix = text("mix", false, "a mix's name in the own zone's document; leave it out to have one drawn");
+    #[cfg(feature = "lab")]
+    let lab_rendezvous = text("lab_rendezvous", false, "a mix's name in the own zone's document");
+    #[cfg(feature = "lab")]
+    let lab_key_log = text("lab_key_log", false, "a file for traffic secrets").map(PathBuf::from);
+    #[cfg(not(feature = "lab"))]
+    let (lab_rendezvous, lab_key_log) = (None, None);
+    let value = table.remove("zones");
+    let list = value.as_ref().and_then(Value::as_array).filter(|list| (1..=ZONES_MAX).contains(&list.len()));
+    let zones = list.and_then(|list| list.iter().map(|v| v.as_str().map(PathBuf::from)).collect::<Option<Vec<_>>>());
+    if zones.is_none() {
+        let allowed = format!("1 to {ZONES_MAX} paths, [\"own.zone\", \"other.zone\"]");
+        problem(problems, "zones", shown(value.as_ref()), allowed, "the own zone's document first");
+    }
+    let value = table.remove("auto_answer");
+    let auto_answer = value.as_ref().map_or(Some(false), Value::as_bool);
+    if auto_answer.is_none() {
+        problem(problems, "auto_answer", shown(value.as_ref()), "true or false".to_owned(), "leave it out to be asked");
+    }
+    if !has_end {
+        let mend = "add an [[end]] with end = 1 and rtp_listen: calls are heard and spoken there";
+        problem(problems, "end", "(missing)".to_owned(), "one [[end]] at least beside an identity".to_owned(), mend);
+    }
+    let (state, socket) = (PathBuf::from(state?), PathBuf::from(socket?));
+    let mix = mix.filter(|name| name != "any");
+    let (identity, zones, auto_answer) = (PathBuf::from(identity), zones?, auto_answer?);
+    Some(AgentConfig { identity, zones, state, socket, mix, auto_answer, lab_rendezvous, lab_key_log })
 }
 
 fn ends(value: Option<Value>, problems: &mut Vec<Problem>) -> Vec<RtpPorts> {

@@ -24,7 +24,7 @@ fn address(text: &str) -> SocketAddr {
 
 #[test]
 fn a_whole_file() {
-    let ClientConfig { data_plane, ends } = ClientConfig::parse(WHOLE).expect("right");
+    let ClientConfig { data_plane, ends, .. } = ClientConfig::parse(WHOLE).expect("right");
     assert_eq!((data_plane.cell, data_plane.tick_us), (CellSize::S512, 500));
     assert_eq!((data_plane.socket.as_os_str(), data_plane.policy), ("c.sock".as_ref(), Policy::Tick));
     assert_eq!((data_plane.workers[0].listen, data_plane.workers[0].core), (address("[::1]:7000"), Some(0)));
@@ -35,7 +35,7 @@ fn a_whole_file() {
 
 #[test]
 fn the_least_file_has_defaults() {
-    let ClientConfig { data_plane, ends } = ClientConfig::parse("control_socket = 'x'").expect("right");
+    let ClientConfig { data_plane, ends, .. } = ClientConfig::parse("control_socket = 'x'").expect("right");
     assert_eq!((data_plane.cell, data_plane.tick_us), (CellSize::S256, 1_000));
     assert_eq!((data_plane.workers[0].listen, data_plane.workers[0].core), (address("0.0.0.0:0"), None));
     assert!(ends.is_empty());
@@ -101,4 +101,33 @@ proptest! {
         let _ = ClientConfig::parse(&text);
         let _ = ClientConfig::parse(&WHOLE[..cut]);
     }
+}
+
+#[test]
+fn an_identity_brings_calls() {
+    let text = r#"
+        control_socket = "c.sock"
+        identity = "alice"
+        zones = ["north.zone", "south.zone"]
+        state = "alice-state"
+        socket = "alice.sock"
+        mix = "n1"
+        auto_answer = true
+        [[end]]
+        end = 1
+        rtp_listen = "127.0.0.1:0"
+    "#;
+    let agent = ClientConfig::parse(text).expect("right").agent.expect("an identity");
+    assert_eq!((agent.mix.as_deref(), agent.auto_answer, agent.zones.len()), (Some("n1"), true, 2));
+    assert_eq!((agent.identity, agent.socket), (PathBuf::from("alice"), PathBuf::from("alice.sock")));
+    let drawn = ClientConfig::parse(&text.replace("n1", "any")).expect("right").agent.expect("an identity");
+    assert_eq!(drawn.mix, None);
+    let text = "control_socket = 'c'\nidentity = 'a'\nzones = []\nstate = 5\nauto_answer = 'yes'\nmix = ''\n";
+    let problems = ClientConfig::parse(text).expect_err("wrong").0;
+    let mut keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["auto_answer", "end", "mix", "socket", "state", "zones"]);
+    // Without an identity these keys mean nothing.
+    let problems = ClientConfig::parse("control_socket = 'c'\nsocket = 's'\n").expect_err("wrong").0;
+    assert_eq!(problems[0].key, "socket");
 }

@@ -14,6 +14,12 @@ impl Count {
         self.0.store(self.get().wrapping_add(n), Ordering::Relaxed);
     }
 
+    /// Takes one back. As [`Count::add`], for its own thread only.
+    #[inline]
+    pub fn take_back(&self) {
+        self.0.store(self.get().saturating_sub(1), Ordering::Relaxed);
+    }
+
     /// The count now.
     #[inline]
     pub fn get(&self) -> u64 {
@@ -63,6 +69,8 @@ counts! {
     control_received,
     /// Cells received without a packet.
     fillers_received,
+    /// Cells of the peer that are missing: their numbers were passed over. One that is late after all counts back.
+    cells_lost,
     /// Cells received whose end-to-end seal is wrong, dropped.
     end_broken,
     /// Cells received whose number was seen before, or is too old, dropped.

@@ -1,14 +1,17 @@
 //! From a configuration to a running client, and back to none.
 
+use super::agent::{AgentThread, Surroundings};
+use super::brain::CallEnd;
 use super::config::ClientConfig;
 use super::counters::ClientCounters;
-use super::line::line;
+use super::line::controlled_line;
 use super::rtp_io::{RtpIo, RtpRules, RtpThread};
 use super::terminal::ClientTerminal;
 use drover_crypto::reference::CtrLayers;
 use drover_dataplane::process::{Running, launch};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What the command line adds to the configuration.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,6 +25,7 @@ pub struct Options {
 /// A running client: data plane and RTP thread. Dropping it stops both.
 pub struct Client {
     // Fields are dropped in this order: nobody speaks into a data plane that is gone.
+    agent: Option<(AgentThread, PathBuf)>,
     rtp: RtpThread,
     running: Running,
     rtp_ports: Vec<(u32, SocketAddr)>,
@@ -29,7 +33,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Binds the RTP ports, then starts the data plane. `notice` takes what the user should know, one line each.
+    /// Binds the RTP ports, then starts the data plane, and the agent where there is an identity. `notice` takes what the user should know, one line each.
     ///
     /// # Errors
     /// What could not be had: an address, a core, memory, the socket. Nothing is left running then.
@@ -38,23 +42,38 @@ impl Client {
         options: Options,
         notice: impl FnMut(&str) + Send + 'static,
     ) -> Result<Client, String> {
-        let (mut inside, mut outside) = (Vec::new(), Vec::new());
+        let (mut inside, mut outside, mut control) = (Vec::new(), Vec::new(), Vec::new());
         for ports in &config.ends {
-            let (pacing, rtp) = line(ports.end);
+            let (pacing, rtp, words) = controlled_line(ports.end);
+            control.push(CallEnd { control: words, counters: Arc::clone(pacing.counters()) });
             inside.push(pacing);
             outside.push((rtp, *ports));
         }
+        let notice = Arc::new(Mutex::new(notice));
+        let notices = || {
+            let notice = Arc::clone(&notice);
+            move |text: &str| notice.lock().unwrap_or_else(PoisonError::into_inner)(text)
+        };
         let counters = inside.iter().map(|line| (line.id(), Arc::clone(line.counters()))).collect();
         let counters = ClientCounters::new(counters);
         let rules = RtpRules { cell: config.data_plane.cell, allow_any: options.allow_any, raw: options.raw };
-        let io = RtpIo::bind(outside, rules, notice).map_err(|error| error.to_string())?;
+        let io = RtpIo::bind(outside, rules, notices()).map_err(|error| error.to_string())?;
         let rtp_ports = io.listening();
         // One worker: it takes all lines.
         let mut lines = Some(inside);
         let terminal = |_| ClientTerminal::<CtrLayers>::new(lines.take().unwrap_or_default(), &counters);
         let running = launch(&config.data_plane, terminal).map_err(|error| error.to_string())?;
         let rtp = io.spawn().map_err(|error| format!("RTP thread: {error}"))?;
-        Ok(Client { rtp, running, rtp_ports, counters })
+        let agent = match &config.agent {
+            // The first end carries calls; the configuration is checked to have one.
+            Some(agent) if !control.is_empty() => {
+                let (data_plane, cell) = (running.socket().to_owned(), config.data_plane.cell.bytes());
+                let around = Surroundings { data_plane, end: control.swap_remove(0), cell };
+                Some((AgentThread::start(agent, around, notices())?, agent.socket.clone()))
+            }
+            _ => None,
+        };
+        Ok(Client { agent, rtp, running, rtp_ports, counters })
     }
 
     /// The embedded data plane.
@@ -74,18 +93,21 @@ impl Client {
 
     /// True while every thread runs.
     pub fn alive(&self) -> bool {
-        self.running.alive() && self.rtp.alive()
+        self.running.alive() && self.rtp.alive() && self.agent.as_ref().is_none_or(|(agent, _)| agent.alive())
     }
 
     /// Why it is no longer alive.
     pub fn failure(&self) -> Option<String> {
         let rtp = || (!self.rtp.alive()).then(|| "the RTP thread ended".to_owned());
-        self.running.failure().or_else(rtp)
+        let dead = self.agent.as_ref().is_some_and(|(agent, _)| !agent.alive());
+        let agent = || dead.then(|| "the thread that makes calls ended".to_owned());
+        self.running.failure().or_else(rtp).or_else(agent)
     }
 
     /// Stops everything and returns the counts.
     pub fn stop(self) -> ClientCounters {
-        let Client { rtp, running, counters, .. } = self;
+        let Client { agent, rtp, running, counters, .. } = self;
+        drop(agent);
         rtp.stop();
         running.stop();
         counters
@@ -97,7 +119,8 @@ impl Client {
         let listens: Vec<_> = self.running.listens().iter().map(ToString::to_string).collect();
         let ports: Vec<_> = self.rtp_ports.iter().map(|(end, at)| format!("{end} on {at}")).collect();
         let rtp = if ports.is_empty() { "none".to_owned() } else { ports.join(", ") };
-        format!("ready: boot {boot}, listening {}, control socket {socket}, RTP of end {rtp}", listens.join(" "))
+        let calls = self.agent.as_ref().map_or_else(String::new, |(_, at)| format!(", calls over {}", at.display()));
+        format!("ready: boot {boot}, listening {}, control socket {socket}, RTP of end {rtp}{calls}", listens.join(" "))
     }
 
     /// The same for programs.
@@ -110,6 +133,7 @@ impl Client {
             "listens": self.running.listens(),
             "control_socket": self.running.socket().to_string_lossy(),
             "ends": ports,
+            "socket": self.agent.as_ref().map(|(_, at)| at.to_string_lossy()),
         })
     }
 }

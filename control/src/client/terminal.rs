@@ -33,6 +33,8 @@ pub struct EndState<L: Layers> {
     /// The end-to-end number of the next cell sent (W-END-3).
     number: u64,
     received: NumberWindow,
+    /// One past the highest number received, once there is any.
+    expected: Option<u64>,
     claim: Claim,
 }
 
@@ -89,6 +91,7 @@ impl<L: Layers> Terminal for ClientTerminal<L> {
             counter: put.send_first,
             number: 0,
             received: NumberWindow::starting_at(0),
+            expected: None,
             claim: Claim::of(&put.seal.key.0)?,
         }))
     }
@@ -163,6 +166,14 @@ impl<L: Layers> Terminal for ClientTerminal<L> {
         if !state.received.commit(number) {
             counters.end_replay.add(1);
             return Err(DropReason::EndReplay);
+        }
+        // What the peer sent before this end was there is nobody's loss.
+        match number.checked_sub(state.expected.unwrap_or(number)) {
+            Some(passed) => {
+                counters.cells_lost.add(passed);
+                state.expected = Some(number.saturating_add(1));
+            }
+            None => counters.cells_lost.take_back(),
         }
         if payload.is_empty() {
             counters.fillers_received.add(1);

@@ -107,6 +107,18 @@ fn replayed_and_broken_cells_are_dropped_for_their_reason() {
 }
 
 #[test]
+fn cells_that_are_missing_are_counted_and_late_ones_count_back() {
+    let (mut caller, mut callee) = pair(224);
+    let mut cells: Vec<_> = (0..10).map(|_| caller.fill(224)).collect();
+    // The first three were sent before the callee's end was there.
+    for (at, lost) in [(3, 0), (4, 0), (7, 2), (5, 1), (8, 1), (9, 1)] {
+        let (counter, body) = &mut cells[at];
+        assert_eq!(callee.terminal.deliver(0, 0, *counter, body), Ok(()));
+        assert_eq!(callee.count("cells_lost"), lost, "after cell {at}");
+    }
+}
+
+#[test]
 fn a_full_ring_drops_and_says_so() {
     let (mut caller, mut callee) = pair(224);
     for n in 0..=RING {
