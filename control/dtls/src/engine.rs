@@ -14,7 +14,7 @@ pub(crate) const MAX_DATAGRAM: usize = 2048;
 const MIN_MTU: usize = 256;
 /// Datagrams that wait for the caller at most; more are lost, as on a wire. A flight of our certificates is 12 at 256
 /// bytes.
-const MAX_WAITING: usize = 64;
+pub(crate) const MAX_WAITING: usize = 64;
 /// The first interval of retransmission (RFC 9147, 5.8.2, lets it be shorter than a second); it doubles.
 const FIRST_TIMEOUT_MS: u32 = 500;
 /// Where the library's clock begins, so that no difference reaches below zero.

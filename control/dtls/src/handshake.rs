@@ -3,7 +3,7 @@
 mod context;
 
 use crate::certificate::{Certificate, CertificateError};
-use crate::engine::{Engine, MAX_DATAGRAM, system};
+use crate::engine::{Engine, MAX_DATAGRAM, MAX_WAITING, system};
 use crate::library::{self, Direction};
 use boring::ssl::Error;
 use std::collections::VecDeque;
@@ -259,12 +259,13 @@ impl Handshake {
         }
     }
 
-    /// Takes what the library has written.
+    /// Takes what the library has written. Of what the caller does not take, the oldest is lost.
     fn collect(&mut self) {
         let written = self.engine.take_written();
         if !written.is_empty() {
             self.last_flight.clone_from(&written);
             self.output.extend(written);
+            self.output.drain(..self.output.len().saturating_sub(MAX_WAITING));
         }
     }
 }
