@@ -66,7 +66,7 @@ fn a_worker_does_not_allocate() {
     for i in 0..400u64 {
         w.send(0, 20, i, &recognised(i));
         w.send(0, 21, i, &[2; 50]);
-        w.send(0, 22, (i % 3 << 40) + i, &[2; 50]);
+        w.send(0, 22, ((i % 3) << 40) + i, &[2; 50]);
         w.rig.inject(Target::Link { link: a }, Form::Cell(control()), &[3; 224]);
         w.rig.inject(Target::BestEffort { link: 0 }, Form::Cell(control()), &[3; 224]);
         for (neighbour, circuit) in [(0, 7), (0, 8), (1, 107), (1, 9), (2, 109), (2, 42)] {

@@ -68,7 +68,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn leg()(key in secret(), first: u64, offset: u64, admitted: bool) -> Leg {
+    fn leg()(key in secret(), first: Option<u64>, offset: u64, admitted: bool) -> Leg {
         Leg { key, first, offset, admitted }
     }
 }
@@ -76,11 +76,71 @@ prop_compose! {
 prop_compose! {
     fn put_circuit()(
         boot in boot(), circuit in id(), generation: u32, near in link_end(), far in proptest::option::of(link_end()),
-        forward in leg(), backward in leg(), owner in owner(),
+        forward in leg(), backward in leg(), hop in proptest::option::of(hop_keys()), owner in owner(),
     ) -> PutCircuit {
         let far = far.filter(|far| *far != near);
-        PutCircuit { boot, circuit, generation, near, far, forward, backward, owner }
+        PutCircuit { boot, circuit, generation, near, far, forward, backward, hop, owner }
     }
+}
+
+prop_compose! {
+    fn hop_keys()(forward_mac in secret(), backward_mac in secret(), first: u64) -> HopKeys {
+        HopKeys { forward_mac, backward_mac, first }
+    }
+}
+
+prop_compose! {
+    fn extend_circuit()(
+        boot in boot(), circuit in id(), far in link_end(), others in vec(any::<u64>(), 0..=OTHERS_MAX),
+    ) -> ExtendCircuit {
+        ExtendCircuit { boot, circuit, far, others: List::from_slice(&others).expect("fits") }
+    }
+}
+
+prop_compose! {
+    fn put_loop()(boot in boot(), a in id(), b in id(), class: u16, owner in owner()) -> PutLoop {
+        let b = if a == b { (b + 1) % ID_LIMIT } else { b };
+        PutLoop { boot, a, b, class, owner }
+    }
+}
+
+fn cell_bytes() -> impl Strategy<Value = Bytes<CELL_BYTES_MAX>> {
+    let len = prop_oneof![Just(0), Just(CELL_BYTES_MAX), 0..=CELL_BYTES_MAX];
+    len.prop_flat_map(|len| vec(any::<u8>(), len)).prop_map(|bytes| Bytes::new(&bytes).expect("fits"))
+}
+
+fn inject() -> impl Strategy<Value = Inject> {
+    prop_oneof![
+        (boot(), id(), cell_bytes()).prop_map(|(boot, link, body)| Inject::Link { boot, link, body }),
+        (boot(), id(), any::<u8>(), cell_bytes()).prop_map(|(boot, circuit, kind, data)| Inject::Hop {
+            boot,
+            circuit,
+            kind,
+            data
+        }),
+        (boot(), link_end(), any::<u64>(), cell_bytes()).prop_map(|(boot, at, counter, body)| Inject::Relay {
+            boot,
+            at,
+            counter,
+            body
+        }),
+        (boot(), id(), proptest::sample::select(&[21u8, 22, 26][..]), cell_bytes())
+            .prop_map(|(boot, link, content_type, data)| Inject::Record { boot, link, content_type, data }),
+    ]
+}
+
+prop_compose! {
+    fn raw()(
+        boot in boot(), worker: u8,
+        to in address().prop_filter("a remote", |remote| remote.port != 0 && !remote.is_unspecified()),
+        bytes in vec(any::<u8>(), 0..=DATAGRAM_MAX),
+    ) -> Raw {
+        Raw { boot, worker, to, bytes: Bytes::new(&bytes).expect("fits") }
+    }
+}
+
+fn dump() -> impl Strategy<Value = Dump> {
+    prop_oneof![Just(Dump::Classes), Just(Dump::Links), Just(Dump::Circuits), Just(Dump::Ends)]
 }
 
 prop_compose! {
@@ -99,7 +159,7 @@ prop_compose! {
 
 prop_compose! {
     fn put_end()(
-        boot in boot(), end in id(), generation: u32, at in link_end(), send_first: u64, receive_first: u64,
+        boot in boot(), end in id(), generation: u32, at in link_end(), send_first: u64, receive_first: Option<u64>,
         layers in vec(end_layer(), 0..=LAYERS_MAX), seal in end_secret(), open in end_secret(),
     ) -> PutEnd {
         let layers = Layers::from_slice(&layers).expect("fits");
@@ -125,7 +185,57 @@ pub fn any_request() -> impl Strategy<Value = Request> {
         (boot(), id()).prop_map(|(boot, end)| Request::RemoveEnd { boot, end }),
         Just(Request::QueryStatus),
         id().prop_map(|from| Request::QueryLinks { from }),
+        extend_circuit().prop_map(Request::ExtendCircuit),
+        put_loop().prop_map(Request::PutLoop),
+        (boot(), link_end()).prop_map(|(boot, at)| Request::PutTap { boot, at }),
+        (boot(), link_end()).prop_map(|(boot, at)| Request::RemoveTap { boot, at }),
+        (boot(), id(), any::<bool>()).prop_map(|(boot, link, send)| Request::AdvanceEpoch { boot, link, send }),
+        (dump(), id()).prop_map(|(what, from)| Request::Dump { what, from }),
+        boot().prop_map(|boot| Request::Subscribe { boot }),
+        inject().prop_map(Request::Inject),
+        raw().prop_map(Request::Raw),
+        (boot(), address(), any::<bool>()).prop_map(|(boot, remote, expected)| Request::Expect {
+            boot,
+            remote,
+            expected
+        }),
     ]
+}
+
+/// A punt that owns what it holds: which of them, its numbers, its bytes.
+#[derive(Clone, Debug)]
+pub struct OwnedPunt {
+    which: u8,
+    from: Address,
+    ids: [u32; 2],
+    number: u64,
+    small: u8,
+    bytes: Vec<u8>,
+}
+
+impl OwnedPunt {
+    pub fn as_punt(&self) -> Punt<'_> {
+        let OwnedPunt { which, from, ids: [a, b], number, small, ref bytes } = *self;
+        match which {
+            0 => Punt::Raw { worker: small, from, bytes },
+            1 => Punt::Link { link: a, body: bytes },
+            2 => Punt::Hop { circuit: a, kind: small, data: bytes },
+            3 => Punt::Relay { link: a, id: b, counter: number, body: bytes },
+            4 => Punt::Record { link: a, epoch: b, number, content_type: small, data: bytes },
+            5 => Punt::Heard { link: a, generation: b },
+            _ => Punt::Silent { link: a },
+        }
+    }
+}
+
+prop_compose! {
+    /// Any punt.
+    pub fn any_punt()(
+        which in 0u8..7, from in address(), ids: [u32; 2], number: u64, small: u8,
+        bytes in vec(any::<u8>(), 0..=DATAGRAM_MAX),
+    ) -> OwnedPunt {
+        OwnedPunt { which, from, ids, number, small, bytes }
+    }
 }
 
 /// A reply that owns what it says.
@@ -192,9 +302,10 @@ pub fn same(left: &Request, right: &Request) -> bool {
         | (Request::RemoveCircuit { boot, circuit: id }, Request::RemoveCircuit { boot: b, circuit: i })
         | (Request::RemoveEnd { boot, end: id }, Request::RemoveEnd { boot: b, end: i }) => (boot, id) == (b, i),
         (Request::PutCircuit(l), Request::PutCircuit(r)) => {
-            let PutCircuit { boot, circuit, generation, near, far, forward, backward, owner } = l;
+            let PutCircuit { boot, circuit, generation, near, far, forward, backward, hop, owner } = l;
             (boot, circuit, generation, near) == (&r.boot, &r.circuit, &r.generation, &r.near)
                 && (far, owner) == (&r.far, &r.owner)
+                && same_hop(hop.as_ref(), r.hop.as_ref())
                 && same_leg(forward, &r.forward)
                 && same_leg(backward, &r.backward)
         }
@@ -208,6 +319,29 @@ pub fn same(left: &Request, right: &Request) -> bool {
                 && same_end_secret(open, &r.open)
         }
         (Request::QueryLinks { from }, Request::QueryLinks { from: f }) => from == f,
+        (Request::ExtendCircuit(l), Request::ExtendCircuit(r)) => {
+            let ExtendCircuit { boot, circuit, far, others } = l;
+            (boot, circuit, far, others) == (&r.boot, &r.circuit, &r.far, &r.others)
+        }
+        (Request::PutLoop(l), Request::PutLoop(r)) => {
+            let PutLoop { boot, a, b, class, owner } = l;
+            (boot, a, b, class, owner) == (&r.boot, &r.a, &r.b, &r.class, &r.owner)
+        }
+        (Request::PutTap { boot, at }, Request::PutTap { boot: b, at: a })
+        | (Request::RemoveTap { boot, at }, Request::RemoveTap { boot: b, at: a }) => (boot, at) == (b, a),
+        (Request::AdvanceEpoch { boot, link, send }, Request::AdvanceEpoch { boot: b, link: l, send: s }) => {
+            (boot, link, send) == (b, l, s)
+        }
+        (Request::Dump { what, from }, Request::Dump { what: w, from: f }) => (what, from) == (w, f),
+        (Request::Subscribe { boot }, Request::Subscribe { boot: b }) => boot == b,
+        (Request::Inject(l), Request::Inject(r)) => same_inject(l, r),
+        (Request::Raw(l), Request::Raw(r)) => {
+            let Raw { boot, worker, to, bytes } = l;
+            (boot, worker, to, bytes.as_bytes()) == (&r.boot, &r.worker, &r.to, r.bytes.as_bytes())
+        }
+        (Request::Expect { boot, remote, expected }, Request::Expect { boot: b, remote: r, expected: e }) => {
+            (boot, remote, expected) == (b, r, e)
+        }
         _ => false,
     }
 }
@@ -218,6 +352,35 @@ fn same_direction(Direction { secret, first }: &Direction, r: &Direction) -> boo
 
 fn same_leg(Leg { key, first, offset, admitted }: &Leg, r: &Leg) -> bool {
     (&key.0, first, offset, admitted) == (&r.key.0, &r.first, &r.offset, &r.admitted)
+}
+
+fn same_hop(left: Option<&HopKeys>, right: Option<&HopKeys>) -> bool {
+    match (left, right) {
+        (Some(HopKeys { forward_mac, backward_mac, first }), Some(r)) => {
+            (&forward_mac.0, &backward_mac.0, first) == (&r.forward_mac.0, &r.backward_mac.0, &r.first)
+        }
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+fn same_inject(left: &Inject, right: &Inject) -> bool {
+    match (left, right) {
+        (Inject::Link { boot, link, body }, Inject::Link { boot: b, link: l, body: o }) => {
+            (boot, link, body.as_bytes()) == (b, l, o.as_bytes())
+        }
+        (Inject::Hop { boot, circuit, kind, data }, Inject::Hop { boot: b, circuit: c, kind: k, data: d }) => {
+            (boot, circuit, kind, data.as_bytes()) == (b, c, k, d.as_bytes())
+        }
+        (Inject::Relay { boot, at, counter, body }, Inject::Relay { boot: b, at: a, counter: c, body: o }) => {
+            (boot, at, counter, body.as_bytes()) == (b, a, c, o.as_bytes())
+        }
+        (
+            Inject::Record { boot, link, content_type, data },
+            Inject::Record { boot: b, link: l, content_type: c, data: d },
+        ) => (boot, link, content_type, data.as_bytes()) == (b, l, c, d.as_bytes()),
+        _ => false,
+    }
 }
 
 fn same_layer(layer: &EndLayer, r: &EndLayer) -> bool {

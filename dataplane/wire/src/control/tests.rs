@@ -3,7 +3,7 @@
 mod ranges;
 
 use super::*;
-use crate::testing::{any_reply, any_request, same};
+use crate::testing::{any_punt, any_reply, any_request, same};
 use core::net::SocketAddr;
 use proptest::prelude::*;
 
@@ -59,8 +59,9 @@ fn circuit() -> PutCircuit {
         generation: 2,
         near: LinkEnd { link: 3, id: 4 },
         far: Some(LinkEnd { link: 5, id: 6 }),
-        forward: Leg { key: Secret([0xf0; 16]), first: 7, offset: 8, admitted: true },
-        backward: Leg { key: Secret([0xba; 16]), first: 9, offset: 10, admitted: false },
+        forward: Leg { key: Secret([0xf0; 16]), first: Some(7), offset: 8, admitted: true },
+        backward: Leg { key: Secret([0xba; 16]), first: None, offset: 10, admitted: false },
+        hop: Some(HopKeys { forward_mac: Secret([0xf1; 32]), backward_mac: Secret([0xbb; 32]), first: 11 }),
         owner: Owner::default(),
     }
 }
@@ -78,7 +79,7 @@ fn end() -> PutEnd {
         generation: 2,
         at: LinkEnd { link: 3, id: 4 },
         send_first: 5,
-        receive_first: 6,
+        receive_first: Some(6),
         layers: Layers::from_slice(&[layer(0x10), layer(0x20)]).expect("fits"),
         seal: EndSecret { key: Secret([0x61; 16]), iv: Secret([0x62; 12]) },
         open: EndSecret { key: Secret([0x63; 16]), iv: Secret([0x64; 12]) },
@@ -161,13 +162,18 @@ fn known_answers_of_requests() {
             "00000005",
             "00000006",
             &"f0".repeat(16),
+            "01",
             "0000000000000007",
             "0000000000000008",
             "01",
             &"ba".repeat(16),
-            "0000000000000009",
+            "00",
             "000000000000000a",
             "00",
+            "01",
+            &"f1".repeat(32),
+            &"bb".repeat(32),
+            "000000000000000b",
             "00"
         ])
     );
@@ -182,6 +188,7 @@ fn known_answers_of_requests() {
             "00000003",
             "00000004",
             "0000000000000005",
+            "01",
             "0000000000000006",
             "02",
             &"10".repeat(16),
@@ -198,6 +205,100 @@ fn known_answers_of_requests() {
             &"64".repeat(12)
         ])
     );
+}
+
+#[test]
+fn known_answers_of_requests_for_circuits_under_construction_and_control() {
+    let boot = "b0".repeat(16);
+    let at = LinkEnd { link: 3, id: 4 };
+    let bytes = |bytes: &[u8]| Bytes::new(bytes).expect("fits");
+    let others = List::from_slice(&[0x11, 0x22]).expect("fits");
+    let remote = Address::from(SocketAddr::from(([1, 2, 3, 4], 0x3344)));
+    let v4 = "00000000000000000000ffff01020304";
+    let inject = |inject| Request::Inject(inject);
+    let expected: [(Request, &str, &[&str]); 13] = [
+        (
+            Request::ExtendCircuit(ExtendCircuit { boot: BOOT, circuit: 1, far: at, others }),
+            "0c",
+            &[&boot, "00000001", "00000003", "00000004", "02", "0000000000000011", "0000000000000022"],
+        ),
+        (
+            Request::PutLoop(PutLoop { boot: BOOT, a: 5, b: 6, class: 7, owner: Owner::new(b"me").expect("short") }),
+            "0d",
+            &[&boot, "00000005", "00000006", "0007", "02", "6d65"],
+        ),
+        (Request::PutTap { boot: BOOT, at }, "0e", &[&boot, "00000003", "00000004"]),
+        (Request::RemoveTap { boot: BOOT, at }, "0f", &[&boot, "00000003", "00000004"]),
+        (Request::AdvanceEpoch { boot: BOOT, link: 3, send: true }, "10", &[&boot, "00000003", "01"]),
+        (Request::Dump { what: Dump::Circuits, from: 9 }, "20", &["02", "00000009"]),
+        (Request::Subscribe { boot: BOOT }, "21", &[&boot]),
+        (
+            inject(Inject::Link { boot: BOOT, link: 3, body: bytes(b"me") }),
+            "22",
+            &[&boot, "00", "00000003", "0002", "6d65"],
+        ),
+        (
+            inject(Inject::Hop { boot: BOOT, circuit: 1, kind: 8, data: bytes(b"me") }),
+            "22",
+            &[&boot, "01", "00000001", "08", "0002", "6d65"],
+        ),
+        (
+            inject(Inject::Relay { boot: BOOT, at, counter: 5, body: bytes(b"me") }),
+            "22",
+            &[&boot, "02", "00000003", "00000004", "0000000000000005", "0002", "6d65"],
+        ),
+        (
+            inject(Inject::Record { boot: BOOT, link: 3, content_type: 22, data: bytes(b"me") }),
+            "22",
+            &[&boot, "03", "00000003", "16", "0002", "6d65"],
+        ),
+        (
+            Request::Raw(Raw { boot: BOOT, worker: 2, to: remote, bytes: bytes_of_datagram(b"me") }),
+            "23",
+            &[&boot, "02", v4, "3344", "0002", "6d65"],
+        ),
+        (Request::Expect { boot: BOOT, remote, expected: true }, "24", &[&boot, v4, "3344", "01"]),
+    ];
+    for (request, kind, payload) in expected {
+        let whole = hex(&["01", kind, "0000", "00000001", &payload.concat()]);
+        assert_eq!(bytes_of(&request, 1), whole, "{request:?}");
+    }
+}
+
+fn bytes_of_datagram(bytes: &[u8]) -> Bytes<DATAGRAM_MAX> {
+    Bytes::new(bytes).expect("fits")
+}
+
+#[test]
+fn known_answers_of_punts() {
+    let from = Address::from(SocketAddr::from(([1, 2, 3, 4], 0x3344)));
+    let bytes = b"me";
+    let expected: [(Punt<'_>, &str, &[&str]); 7] = [
+        (
+            Punt::Raw { worker: 2, from, bytes },
+            "a0",
+            &["02", "00000000000000000000ffff01020304", "3344", "0002", "6d65"],
+        ),
+        (Punt::Link { link: 3, body: bytes }, "a1", &["00000003", "0002", "6d65"]),
+        (Punt::Hop { circuit: 1, kind: 8, data: bytes }, "a2", &["00000001", "08", "0002", "6d65"]),
+        (
+            Punt::Relay { link: 3, id: 4, counter: 5, body: bytes },
+            "a3",
+            &["00000003", "00000004", "0000000000000005", "0002", "6d65"],
+        ),
+        (
+            Punt::Record { link: 3, epoch: 4, number: 5, content_type: 22, data: bytes },
+            "a4",
+            &["00000003", "00000004", "0000000000000005", "16", "0002", "6d65"],
+        ),
+        (Punt::Heard { link: 3, generation: 4 }, "a5", &["00000003", "00000004"]),
+        (Punt::Silent { link: 3 }, "a6", &["00000003"]),
+    ];
+    for (punt, kind, payload) in expected {
+        let mut out = [0; PUNT_MAX];
+        let len = punt.encode(9, &mut out).expect("fits");
+        assert_eq!(out[..len], hex(&["01", kind, "0000", "00000009", &payload.concat()]), "{punt:?}");
+    }
 }
 
 #[test]
@@ -256,16 +357,16 @@ fn the_frame_is_checked() {
         odd[1] = kind;
         let request = Request::decode(&odd).err();
         let reply = Reply::decode(&odd).err();
-        match kind {
-            kind::HELLO..=kind::ADVANCE_EPOCH | kind::DUMP..=kind::EXPECT => {
-                assert_eq!(reply, Some(DecodeError::Kind(kind)))
-            }
-            kind::DONE..=kind::REPORT => assert_eq!(request, Some(DecodeError::Kind(kind))),
-            _ => {
-                let unknown = Some(DecodeError::Kind(kind));
-                assert_eq!((request, reply), (unknown, unknown));
-            }
-        }
+        let punt = Punt::decode(&odd).err();
+        let unknown = Some(DecodeError::Kind(kind));
+        let takes = [request != unknown, reply != unknown, punt != unknown];
+        let expected = match kind {
+            kind::HELLO..=kind::ADVANCE_EPOCH | kind::DUMP..=kind::EXPECT => [true, false, false],
+            kind::DONE..=kind::REPORT => [false, true, false],
+            kind::PUNT_RAW..=kind::PUNT_SILENT => [false, false, true],
+            _ => [false; 3],
+        };
+        assert_eq!(takes, expected, "kind {kind}");
     }
 }
 
@@ -313,7 +414,16 @@ fn the_longest_request_fits_its_limit() {
     let owner = Owner::new(&[0; OWNER_MAX]).expect("fits");
     let link = Request::PutLink(PutLink { owner, ..link() });
     let circuit = Request::PutCircuit(PutCircuit { owner, ..circuit() });
-    let longest = [end, link, circuit].map(|request| bytes_of(&request, 1).len());
+    let boot = BOOT;
+    let raw = Request::Raw(Raw {
+        boot,
+        worker: 0,
+        to: Address { ip: [1; 16], port: 1 },
+        bytes: bytes_of_datagram(&[0; DATAGRAM_MAX]),
+    });
+    let body = Bytes::new(&[0; CELL_BYTES_MAX]).expect("fits");
+    let cell = Request::Inject(Inject::Relay { boot, at: LinkEnd { link: 1, id: 1 }, counter: 0, body });
+    let longest = [end, link, circuit, raw, cell].map(|request| bytes_of(&request, 1).len());
     assert!(longest.into_iter().all(|len| len <= REQUEST_MAX), "{longest:?}");
 }
 
@@ -338,6 +448,20 @@ proptest! {
         prop_assert_eq!(id_again, id);
         prop_assert!(same(&request, &again));
         prop_assert_eq!(bytes_of(&again, id), bytes);
+    }
+
+    #[test]
+    fn punts_go_there_and_back(punt in any_punt(), count: u32, byte: u8) {
+        let punt = punt.as_punt();
+        let mut out = [0xaa; PUNT_MAX];
+        let len = punt.encode(count, &mut out).expect("fits");
+        prop_assert_eq!(Punt::decode(&out[..len]), Ok((count, punt)));
+        for short in 0..len {
+            prop_assert!(Punt::decode(&out[..short]).is_err());
+            prop_assert_eq!(punt.encode(count, &mut vec![0; short]), Err(Full));
+        }
+        out[len] = byte;
+        prop_assert_eq!(Punt::decode(&out[..=len]), Err(DecodeError::Trailing));
     }
 
     #[test]

@@ -85,6 +85,39 @@ fn ends_have_ranges() {
     assert_eq!(refused(&Request::RemoveEnd { boot: BOOT, end: ID_LIMIT }), Some("end"));
 }
 
+#[test]
+fn what_control_hands_over_has_ranges() {
+    let (boot, bad) = (BOOT, LinkEnd { link: ID_LIMIT, id: 1 });
+    let none = LinkEnd { link: 1, id: 0 };
+    let extend = |circuit, far| ExtendCircuit { boot, circuit, far, others: List::default() };
+    assert_eq!(refused(&Request::ExtendCircuit(extend(ID_LIMIT, none))), Some("circuit"));
+    assert_eq!(refused(&Request::ExtendCircuit(extend(1, bad))), Some("far.link"));
+    assert_eq!(refused(&Request::ExtendCircuit(extend(1, none))), Some("far.id"));
+    let put_loop = |a, b| refused(&Request::PutLoop(PutLoop { boot, a, b, class: 1, owner: Owner::default() }));
+    assert_eq!(put_loop(1, 2), None);
+    assert_eq!((put_loop(ID_LIMIT, 2), put_loop(1, ID_LIMIT), put_loop(3, 3)), (Some("a"), Some("b"), Some("b")));
+    for (at, name) in [(bad, "at.link"), (none, "at.id")] {
+        assert_eq!(refused(&Request::PutTap { boot, at }), Some(name));
+        assert_eq!(refused(&Request::RemoveTap { boot, at }), Some(name));
+        let body = Bytes::new(&[]).expect("fits");
+        assert_eq!(refused(&Request::Inject(Inject::Relay { boot, at, counter: 0, body })), Some(name));
+    }
+    assert_eq!(refused(&Request::AdvanceEpoch { boot, link: ID_LIMIT, send: true }), Some("link"));
+    assert_eq!(refused(&Request::Dump { what: Dump::Links, from: ID_LIMIT }), Some("from"));
+    let empty = || Bytes::new(&[]).expect("fits");
+    assert_eq!(refused(&Request::Inject(Inject::Link { boot, link: ID_LIMIT, body: empty() })), Some("link"));
+    let hop = Inject::Hop { boot, circuit: ID_LIMIT, kind: 0, data: empty() };
+    assert_eq!(refused(&Request::Inject(hop)), Some("circuit"));
+    for content_type in 0..=255 {
+        let record = Inject::Record { boot, link: 1, content_type, data: empty() };
+        let expected = Some("content_type").filter(|_| !matches!(content_type, 21 | 22 | 26));
+        assert_eq!(refused(&Request::Inject(record)), expected);
+    }
+    let raw = |ip, port| Raw { boot, worker: 0, to: Address { ip, port }, bytes: Bytes::new(&[]).expect("fits") };
+    assert_eq!(refused(&Request::Raw(raw([1; 16], 0))), Some("to.port"));
+    assert_eq!(refused(&Request::Raw(raw([0; 16], 1))), Some("to.ip"));
+}
+
 /// Values that no `Request` or `Reply` can hold: bytes of good messages, changed.
 #[test]
 fn odd_bytes_are_named() {
@@ -103,10 +136,27 @@ fn odd_bytes_are_named() {
     assert_eq!(field(link, 136, 65), "owner");
     let circuit = bytes_of(&Request::PutCircuit(circuit()), 1);
     assert_eq!(field(circuit.clone(), 40, 2), "far");
-    assert_eq!(field(circuit.clone(), 81, 2), "forward.admitted");
-    assert_eq!(field(circuit, 114, 0xff), "backward.admitted");
+    assert_eq!(field(circuit.clone(), 65, 2), "first");
+    assert_eq!(field(circuit.clone(), 82, 2), "forward.admitted");
+    assert_eq!(field(circuit.clone(), 99, 2), "first");
+    assert_eq!(field(circuit.clone(), 108, 0xff), "backward.admitted");
+    assert_eq!(field(circuit, 109, 2), "hop");
     let end = bytes_of(&Request::PutEnd(end()), 1);
-    assert_eq!(field(end, 56, 5), "layers");
+    assert_eq!(field(end.clone(), 48, 2), "receive_first");
+    assert_eq!(field(end, 57, 5), "layers");
+    let far = LinkEnd { link: 3, id: 4 };
+    let extend = Request::ExtendCircuit(ExtendCircuit { boot: BOOT, circuit: 1, far, others: List::default() });
+    assert_eq!(field(bytes_of(&extend, 1), 36, 3), "others");
+    let tap = bytes_of(&Request::AdvanceEpoch { boot: BOOT, link: 1, send: false }, 1);
+    assert_eq!(field(tap, 28, 2), "send");
+    assert_eq!(field(bytes_of(&Request::Dump { what: Dump::Ends, from: 0 }, 1), 8, 4), "what");
+    let body = Bytes::new(&[]).expect("fits");
+    let cell = bytes_of(&Request::Inject(Inject::Link { boot: BOOT, link: 1, body }), 1);
+    assert_eq!(field(cell.clone(), 24, 4), "inject");
+    assert_eq!(field(cell, 29, 4), "body", "more than a cell holds");
+    let remote = Address { ip: [1; 16], port: 1 };
+    let expect = bytes_of(&Request::Expect { boot: BOOT, remote, expected: true }, 1);
+    assert_eq!(field(expect, 42, 2), "expected");
 
     let refused = reply_bytes(&Reply::Refused { code: Refusal::Busy, text: "x" }, 1);
     for code in [0, 10, 255] {
