@@ -33,7 +33,7 @@ pub struct DirectionKeys<R: Records> {
 pub struct Generation<R: Records> {
     /// Its number: larger is newer.
     pub generation: u32,
-    /// A ratchet step covers 2^this records.
+    /// A ratchet step covers 2^this records; a foreign peer's key seals no more than as many.
     pub ratchet_bits: u8,
     /// Our records.
     pub send: DirectionKeys<R>,
@@ -196,6 +196,19 @@ pub enum Command<C: Suite, K> {
         link: u32,
         /// The keys.
         keys: Box<Option<Generation<C::Records>>>,
+    },
+    /// A foreign peer's next epoch, one direction: sending begins at the first slot not yet sealed, reading now.
+    Advance {
+        /// The link's index.
+        link: u32,
+        /// Which direction.
+        direction: Direction,
+        /// The epoch.
+        epoch: u32,
+        /// A key seals this many records, as a power of two; then slots are lost.
+        limit_bits: u8,
+        /// The keys.
+        keys: Box<DirectionKeys<C::Records>>,
     },
     /// Send with this generation from the first slot not yet sealed.
     Switch {

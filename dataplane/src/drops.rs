@@ -37,7 +37,7 @@ reasons! {
     RecordTag "record_tag" "The record's tag is wrong under every key that may be tried.",
     RecordKey "record_key" "The key of this record's ratchet step is not there (yet, or any more).",
     BadCell "bad_cell" "The record opened, but holds no cell: command, reserved bytes or content type.",
-    LinkControl "link_control" "A link control cell, and no control daemon has subscribed.",
+    LinkControl "link_control" "A link control cell, or a foreign peer's handshake record, and no control daemon has subscribed.",
     UnknownCircuit "unknown_circuit" "No circuit has this id on this link.",
     CellReplay "cell_replay" "This counter was seen before on its circuit, or is older than the window.",
     CounterJump "counter_jump" "The counter is further ahead than the circuit's rate allows.",

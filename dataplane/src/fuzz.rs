@@ -4,7 +4,7 @@
 //! what arrives, what control does and how time passes, for a real worker on a bench.
 
 use crate::class::Rate;
-use crate::command::{Command, LayerStep, NewIngress, Next};
+use crate::command::{Command, Direction, LayerStep, NewIngress, Next};
 use crate::inject::{Form, Target};
 use crate::keys::GenerationSecrets;
 use crate::rig::{Far, LinkSpec, Rig};
@@ -26,6 +26,8 @@ const ENDS: u32 = LINKS + 2;
 const ROUND: u64 = 20_000_000;
 /// The first byte of control's datagrams: no record's.
 const RAW: u8 = 22;
+/// The link to a foreign peer.
+const FOREIGN: u32 = 3;
 /// Steps of one script, and turns without input after it.
 const STEPS_MAX: usize = 400;
 
@@ -70,6 +72,8 @@ struct World {
     now: u64,
     circuits: u32,
     ways_in: u32,
+    /// The epoch that the mix sends to the foreign peer in.
+    sending: u32,
 }
 
 fn endpoint(n: u32) -> Endpoint {
@@ -106,15 +110,22 @@ impl World {
         }
         let mut far = Vec::new();
         for n in 0..LINKS {
-            let peer = if n == 3 { Peer::Foreign } else { Peer::Drover };
+            let peer = if n == FOREIGN { Peer::Foreign } else { Peer::Drover };
+            let keys = if n == FOREIGN { GenerationSecrets { generation: 3, ..keys(n, 1) } } else { keys(n, 1) };
             let phase = n.wrapping_mul(0x4321_4321);
-            rig.link(LinkSpec { remote: endpoint(n), class: (n % 2) as u8, peer, phase, keys: keys(n, 1) });
-            far.push(End::new(&secret(n, 1, false), &secret(n, 1, true), ratchet_bits(n)));
+            rig.link(LinkSpec { remote: endpoint(n), class: (n % 2) as u8, peer, phase, keys });
+            let (ours, theirs) = (secret(n, 1, false), secret(n, 1, true));
+            far.push(if n == FOREIGN {
+                End::foreign(&ours, &theirs)
+            } else {
+                End::new(&ours, &theirs, ratchet_bits(n))
+            });
         }
         rig.looped(0, [7, 0x8000_0000]);
-        let neighbours = vec![Neighbour { number: 0, since: 0, own: 1, newest: 1 }; LINKS as usize];
+        let mut neighbours = vec![Neighbour { number: 0, since: 0, own: 1, newest: 1 }; LINKS as usize];
+        (neighbours[FOREIGN as usize].own, neighbours[FOREIGN as usize].newest) = (3, 3);
         let last = vec![Vec::new(); LINKS as usize];
-        let mut world = World { rig, far, neighbours, last, now, circuits: 0, ways_in: 0 };
+        let mut world = World { rig, far, neighbours, last, now, circuits: 0, ways_in: 0, sending: 3 };
         for n in 0..LINKS {
             for circuit in 0..8u8 {
                 // The last three of each link: other originators, an end, a tap.
@@ -184,7 +195,7 @@ impl World {
         let mut frame = vec![0; record_len(S)];
         let slot = self.rig.worker.state.classes[(n % 2) as usize].n();
         let neighbour = &mut self.neighbours[n as usize];
-        if n != 3 {
+        if n != FOREIGN {
             // A drover peer's numbers follow time, at the rate of the class.
             neighbour.number = neighbour.number.max(slot.saturating_sub(neighbour.since));
         }
@@ -295,6 +306,22 @@ impl World {
                 let at = self.now + u64::from(script.byte()) * 1_000_000;
                 self.rig.command(Command::ChangeClass { index: (n % 2) as u8, at, rate });
             }
+            1 if n == FOREIGN => {
+                let neighbour = &mut self.neighbours[n as usize];
+                neighbour.newest += 1;
+                self.rig.advance(n, Direction::Receive, neighbour.newest);
+            }
+            2 if n == FOREIGN => {
+                self.sending += 1;
+                self.rig.advance(n, Direction::Send, self.sending);
+            }
+            3 if n == FOREIGN => {
+                let neighbour = &mut self.neighbours[n as usize];
+                if neighbour.own < neighbour.newest {
+                    (neighbour.own, neighbour.number) = (neighbour.own + 1, 0);
+                    self.far[n as usize].next_epoch();
+                }
+            }
             1 => {
                 let neighbour = &mut self.neighbours[n as usize];
                 if neighbour.newest < 14 {
@@ -331,7 +358,8 @@ impl World {
                 return;
             }
             assert_eq!(data.len(), record_len(S), "a record of another size");
-            assert_eq!(data[0], drover_wire::record::FIRST_BYTE);
+            let foreign = to == endpoint(FOREIGN) && data[0] & !3 == 0x28;
+            assert!(foreign || data[0] == drover_wire::record::FIRST_BYTE);
         }) {}
     }
 }

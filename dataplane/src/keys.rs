@@ -2,7 +2,8 @@
 
 use crate::command::{DirectionKeys, Generation};
 use drover_crypto::Records;
-use drover_crypto::schedule::TrafficSecret;
+use drover_crypto::schedule::{KeyId, RecordSecret, TrafficSecret};
+use drover_wire::control::Peer;
 
 /// The furthest that a ratchet is turned in one go: at 200 records/s and the smallest step, 87 minutes of outage.
 pub const STEPS_AHEAD_MAX: u64 = 1 << 16;
@@ -33,10 +34,36 @@ impl Ratchet {
         Some(R::key(&self.secret.record()))
     }
 
+    /// A foreign peer's next epoch: "traffic upd", its own keys and mask, numbers from 0 (RFC 9147, 6.1 and 8).
+    pub fn next_epoch<R: Records>(&mut self) -> DirectionKeys<R> {
+        self.secret = self.secret.next();
+        self.step = 0;
+        self.epoch(0)
+    }
+
+    /// The fingerprint of the next epoch's secret.
+    pub fn next_key_id(&self) -> KeyId {
+        self.secret.next().key_id()
+    }
+
+    /// The keys of a foreign peer's epoch, which has one step only: the second key is never used.
+    fn epoch<R: Records>(&self, first: u64) -> DirectionKeys<R> {
+        let unused = RecordSecret { key: [0; 16], iv: [0; 12] };
+        let keys = [R::key(&self.secret.record()), R::key(&unused)];
+        DirectionKeys { mask: R::mask_key(&self.secret.mask()), keys, first }
+    }
+
     /// Forgets its secret: no key can be made any more.
     pub fn forget(&mut self) {
         self.secret = TrafficSecret([0; 32]);
         self.step = u64::MAX;
+    }
+
+    fn keys<R: Records>(&mut self, first: u64, peer: Peer) -> DirectionKeys<R> {
+        match peer {
+            Peer::Drover => self.begin(first),
+            Peer::Foreign => self.epoch(first),
+        }
     }
 
     /// The mask key of the whole generation, and the keys of this step and of the next, where the ratchet is then.
@@ -72,8 +99,8 @@ pub struct Ratchets {
     pub receive: Ratchet,
 }
 
-/// Expands a generation for a worker, and keeps its ratchets.
-pub fn expand<R: Records>(secrets: GenerationSecrets) -> (Generation<R>, Ratchets) {
+/// Expands a generation for a worker, and keeps its ratchets. A foreign peer's generation is an epoch.
+pub fn expand<R: Records>(secrets: GenerationSecrets, peer: Peer) -> (Generation<R>, Ratchets) {
     let GenerationSecrets { generation, ratchet_bits, send, receive } = secrets;
     let mut ratchets = Ratchets {
         generation,
@@ -83,8 +110,8 @@ pub fn expand<R: Records>(secrets: GenerationSecrets) -> (Generation<R>, Ratchet
     let keys = Generation {
         generation,
         ratchet_bits,
-        send: ratchets.send.begin(send.1),
-        receive: ratchets.receive.begin(receive.1),
+        send: ratchets.send.keys(send.1, peer),
+        receive: ratchets.receive.keys(receive.1, peer),
     };
     (keys, ratchets)
 }
@@ -93,6 +120,15 @@ pub fn expand<R: Records>(secrets: GenerationSecrets) -> (Generation<R>, Ratchet
 mod tests {
     use super::*;
     use drover_crypto::reference::ReferenceRecords;
+
+    #[test]
+    fn an_epoch_is_one_update_on() {
+        let mut r = Ratchet::new(TrafficSecret([7; 32]), 9, 24);
+        let id = r.next_key_id();
+        let keys = r.next_epoch::<ReferenceRecords>();
+        assert_eq!((id, keys.first), (TrafficSecret([7; 32]).next().key_id(), 0));
+        assert!(r.secret.same(&TrafficSecret([7; 32]).next()));
+    }
 
     #[test]
     fn a_ratchet_goes_on_and_never_back() {

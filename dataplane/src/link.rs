@@ -25,6 +25,9 @@ pub struct Steps {
     pub ratchet_bits: u8,
 }
 
+/// A step that never ends: a peer's epoch, which has one key.
+pub const ONE_STEP_BITS: u8 = 63;
+
 impl Steps {
     /// The step that covers record `number`.
     pub fn step_of(&self, number: u64) -> u64 {
@@ -109,6 +112,15 @@ pub struct LinkRx {
 }
 
 impl LinkRx {
+    /// Which of the two sets has the keys of the foreign peer's epoch with these low bits.
+    pub fn of_epoch(&self, bits: u8) -> Option<u8> {
+        let of = |set: &u8| {
+            let keys = self.keys[usize::from(*set)].as_ref();
+            keys.is_some_and(|keys| keys.generation & 3 == u32::from(bits))
+        };
+        [self.active, 1 - self.active].into_iter().find(of)
+    }
+
     /// The keys tried first.
     pub fn active(&self) -> Option<&ReadKeys> {
         self.keys[usize::from(self.active)].as_ref()
@@ -128,6 +140,8 @@ pub struct WriteKeys {
     pub base: u64,
     /// The first record number.
     pub first: u64,
+    /// The first byte of what is sealed.
+    pub first_byte: u8,
 }
 
 /// The sending half.

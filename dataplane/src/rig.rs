@@ -36,6 +36,7 @@ pub struct Rig<C: Suite, T: Terminal, const S: usize> {
     events: Receiver<Event<C, T::End>>,
     punts: PuntRings,
     ratchets: Vec<Vec<Ratchets>>,
+    peers: Vec<Peer>,
     links: u32,
     classes: Vec<(Rate, u32)>,
     ways: (u32, u32),
@@ -71,8 +72,8 @@ impl<C: Suite, T: Terminal, const S: usize> Rig<C, T, S> {
         let (punts_of_worker, punts) = punt::rings();
         let state = State::new(worker, sizes, interval, punts_of_worker);
         let worker = Worker::new(port, state, terminal, handoff, ends, pace);
-        let (ratchets, classes, left) = (Vec::new(), Vec::new(), Vec::new());
-        Rig { worker, wire, left, commands, events, punts, ratchets, links: 0, classes, ways: (0, 0) }
+        let (ratchets, peers, classes, left) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Rig { worker, wire, left, commands, events, punts, ratchets, peers, links: 0, classes, ways: (0, 0) }
     }
 
     /// Gives the worker a command and lets it carry it out now, outside any turn.
@@ -151,7 +152,8 @@ impl<C: Suite, T: Terminal, const S: usize> Rig<C, T, S> {
     pub fn link(&mut self, spec: LinkSpec) -> u32 {
         let index = self.links;
         self.links += 1;
-        let (keys, ratchets) = expand::<C::Records>(spec.keys);
+        let (keys, ratchets) = expand::<C::Records>(spec.keys, spec.peer);
+        self.peers.push(spec.peer);
         self.ratchets.push(vec![ratchets]);
         let (rate, slots_max) = self.classes[usize::from(spec.class)];
         let LinkSpec { remote, class, peer, phase, .. } = spec;
@@ -177,9 +179,20 @@ impl<C: Suite, T: Terminal, const S: usize> Rig<C, T, S> {
 
     /// Installs a newer generation beside the one in use.
     pub fn generation(&mut self, link: u32, keys: GenerationSecrets) {
-        let (keys, ratchets) = expand::<C::Records>(keys);
+        let (keys, ratchets) = expand::<C::Records>(keys, self.peers[link as usize]);
         self.ratchets[link as usize].push(ratchets);
         self.command(Command::AddGeneration { link, keys: Box::new(Some(keys)) });
+    }
+
+    /// Begins a foreign peer's next epoch, one way.
+    pub fn advance(&mut self, link: u32, direction: Direction, epoch: u32) {
+        let ratchets = &mut self.ratchets[link as usize][0];
+        let ratchet = match direction {
+            Direction::Send => &mut ratchets.send,
+            Direction::Receive => &mut ratchets.receive,
+        };
+        let keys = Box::new(ratchet.next_epoch::<C::Records>());
+        self.command(Command::Advance { link, direction, epoch, limit_bits: 24, keys });
     }
 
     /// Adds a way out and returns its index; its tag is the index + 1.
@@ -212,6 +225,9 @@ pub struct Far<R: Records, const S: usize> {
     ratchet_bits: u8,
     steps: (u64, u64),
     next: u64,
+    first_byte: u8,
+    /// The epochs of a foreign end, sending and receiving.
+    epochs: Option<(u32, u32)>,
 }
 
 impl<R: Records, const S: usize> Far<R, S> {
@@ -228,6 +244,35 @@ impl<R: Records, const S: usize> Far<R, S> {
             ratchet_bits,
             steps: (0, 0),
             next: 0,
+            first_byte: record::FIRST_BYTE,
+            epochs: None,
+        }
+    }
+
+    /// The far end of a link to a foreign peer, both ways in epoch 3, numbers from zero.
+    pub fn foreign(ours: &TrafficSecret, theirs: &TrafficSecret) -> Self {
+        Far { epochs: Some((3, 3)), ..Far::new(ours, theirs, crate::link::ONE_STEP_BITS) }
+    }
+
+    /// A foreign end begins to send in its next epoch.
+    pub fn next_epoch(&mut self) {
+        self.send = self.send.next();
+        self.keys = [R::key(&self.send.record())];
+        self.mask = [R::mask_key(&self.send.mask())];
+        if let Some((sending, _)) = &mut self.epochs {
+            *sending += 1;
+            self.first_byte = record::first_byte(*sending);
+        }
+    }
+
+    /// A foreign end opens the next epoch's records from now on, and no others.
+    pub fn next_peer_epoch(&mut self) {
+        self.receive = self.receive.next();
+        self.peer_keys = [R::key(&self.receive.record())];
+        self.peer_mask = [R::mask_key(&self.receive.mask())];
+        self.next = 0;
+        if let Some((_, receiving)) = &mut self.epochs {
+            *receiving += 1;
         }
     }
 
@@ -239,7 +284,8 @@ impl<R: Records, const S: usize> Far<R, S> {
             self.steps.0 = step;
         }
         self.cells[0].bytes[..plaintext.len()].copy_from_slice(plaintext);
-        R::seal(&self.keys, &self.cells, &mut [SealJob { key: 0, cell: 0, number, frame }]);
+        let first = self.first_byte;
+        R::seal(&self.keys, &self.cells, &mut [SealJob { key: 0, cell: 0, number, first, frame }]);
         let mut sample = [0; 16];
         sample.copy_from_slice(&frame[record::HEADER..record::HEADER + 16]);
         let mut mask = [MaskJob { key: 0, sample, mask: [0; 2] }];
@@ -251,6 +297,9 @@ impl<R: Records, const S: usize> Far<R, S> {
     /// Opens a record; its number and plaintext, `None` when it does not open.
     pub fn open(&mut self, datagram: &[u8]) -> Option<(u64, &[u8])> {
         let record = record::parse(datagram, S).ok()?;
+        if self.epochs.is_some_and(|(_, receiving)| record.epoch_bits() != (receiving & 3) as u8) {
+            return None;
+        }
         let mut mask = [MaskJob { key: 0, sample: *record.sample(), mask: [0; 2] }];
         R::masks(&self.peer_mask, &mut mask);
         let low = record.number(mask[0].mask);

@@ -261,7 +261,7 @@ pub(crate) fn idle_steps() -> Steps {
 
 /// Write keys of a place that is not in use.
 pub(crate) fn idle_write_keys() -> WriteKeys {
-    WriteKeys { generation: 0, mask: 0, steps: idle_steps(), base: 0, first: 0 }
+    WriteKeys { generation: 0, mask: 0, steps: idle_steps(), base: 0, first: 0, first_byte: 0 }
 }
 
 /// Lists of a place that is not in use.

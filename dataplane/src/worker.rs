@@ -11,7 +11,7 @@ use crate::command::{
 use crate::drops::DropReason;
 use crate::handoff::Handoff;
 use crate::limits::{BURSTS_PER_TURN, COMMAND_COST, COMMANDS_PER_TURN, WAITING_PER_CIRCUIT};
-use crate::link::{LinkRx, LinkTx, NIL, NO_STEP, ReadKeys, Steps, Told, UNHEARD, WriteKeys};
+use crate::link::{LinkRx, LinkTx, NIL, NO_STEP, ONE_STEP_BITS, ReadKeys, Steps, Told, UNHEARD, WriteKeys};
 use crate::owners::Owners;
 use crate::state::{NO_CELLS, State, Want, idle_write_keys};
 use crate::terminal::Terminal;
@@ -19,6 +19,8 @@ use crate::window::{CellWindow, RecordWindow};
 use drover_crypto::{Records, Suite};
 use drover_nic::ring::{Receiver, Sender};
 use drover_nic::{BURST, Endpoint, Port};
+use drover_wire::control::Peer;
+use drover_wire::record;
 use rand::Rng;
 
 /// What paces the turns of a worker.
@@ -161,6 +163,9 @@ impl<P: Port, C: Suite, T: Terminal, const S: usize> Worker<P, C, T, S> {
             Command::AddLink(new) => self.state.add_link(new),
             Command::AddLoop(new) => self.state.add_loop(new),
             Command::AddGeneration { link, keys } => self.state.add_generation(*link, keys.as_mut().as_mut()),
+            Command::Advance { link, direction, epoch, limit_bits, keys } => {
+                self.state.advance(*link, *direction, *epoch, *limit_bits, keys);
+            }
             Command::Switch { link, generation } => self.state.switch(*link, *generation),
             Command::RemoveLink { link, spent } => *spent = self.state.remove_link(*link),
             Command::AddStep(step) => self.state.add_step(step),
@@ -196,7 +201,14 @@ fn place<V>(slab: &mut Vec<V>, index: u32, value: V) {
 
 /// The tables' side of commands. Indices are the service thread's, checked there.
 impl<C: Suite, const S: usize> State<C, S> {
-    fn steps(&mut self, keys: &mut [<C::Records as Records>::Key; 2], first: u64, ratchet_bits: u8) -> Option<Steps> {
+    /// Two ratchet steps' keys; of a foreign peer's epoch one, and never more: what comes after it is another epoch.
+    fn steps(
+        &mut self,
+        keys: &mut [<C::Records as Records>::Key; 2],
+        first: u64,
+        ratchet_bits: u8,
+        peer: Peer,
+    ) -> Option<Steps> {
         let step = first >> ratchet_bits;
         let [a, b] = keys;
         let mut steps = Steps { keys: [0; 2], steps: [NO_STEP; 2], asked: NO_STEP, ratchet_bits };
@@ -205,20 +217,42 @@ impl<C: Suite, const S: usize> State<C, S> {
             steps.keys[at] = self.record_keys.insert(key)?;
             steps.steps[at] = step;
         }
+        if peer == Peer::Foreign {
+            steps.steps[((step + 1) & 1) as usize] = NO_STEP;
+            steps.asked = step + 1;
+        }
         Some(steps)
     }
 
-    fn read_keys(&mut self, generation: u32, keys: &mut DirectionKeys<C::Records>, bits: u8) -> Option<ReadKeys> {
-        let steps = self.steps(&mut keys.keys, keys.first, bits)?;
+    fn read_keys(
+        &mut self,
+        generation: u32,
+        keys: &mut DirectionKeys<C::Records>,
+        bits: u8,
+        peer: Peer,
+    ) -> Option<ReadKeys> {
+        // How long a foreign peer uses a key is its own business.
+        let bits = if peer == Peer::Foreign { ONE_STEP_BITS } else { bits };
+        let steps = self.steps(&mut keys.keys, keys.first, bits, peer)?;
         let mask = self.mask_keys.insert(&mut keys.mask)?;
         let window = RecordWindow::starting_at(keys.first);
         Some(ReadKeys { generation, mask, steps, window, last_slot: UNHEARD, hunted: 0, counted: keys.first })
     }
 
-    fn write_keys(&mut self, generation: u32, keys: &mut DirectionKeys<C::Records>, bits: u8) -> Option<WriteKeys> {
-        let steps = self.steps(&mut keys.keys, keys.first, bits)?;
+    fn write_keys(
+        &mut self,
+        generation: u32,
+        keys: &mut DirectionKeys<C::Records>,
+        bits: u8,
+        peer: Peer,
+    ) -> Option<WriteKeys> {
+        let steps = self.steps(&mut keys.keys, keys.first, bits, peer)?;
         let mask = self.mask_keys.insert(&mut keys.mask)?;
-        Some(WriteKeys { generation, mask, steps, base: 0, first: keys.first })
+        let first_byte = match peer {
+            Peer::Drover => record::FIRST_BYTE,
+            Peer::Foreign => record::first_byte(generation),
+        };
+        Some(WriteKeys { generation, mask, steps, base: 0, first: keys.first, first_byte })
     }
 
     fn free_steps(&mut self, steps: &Steps, mask: u32) {
@@ -235,8 +269,9 @@ impl<C: Suite, const S: usize> State<C, S> {
     fn add_link(&mut self, new: &mut NewLink<C::Records>) {
         let (Some(owners), Some(keys)) = (new.owners.take(), new.keys.as_mut()) else { return };
         // The slabs hold the keys of all links that the service thread lets in.
-        let Some(read) = self.read_keys(keys.generation, &mut keys.receive, keys.ratchet_bits) else { return };
-        let Some(mut write) = self.write_keys(keys.generation, &mut keys.send, keys.ratchet_bits) else { return };
+        let (bits, peer) = (keys.ratchet_bits, new.peer);
+        let Some(read) = self.read_keys(keys.generation, &mut keys.receive, bits, peer) else { return };
+        let Some(mut write) = self.write_keys(keys.generation, &mut keys.send, bits, peer) else { return };
         let first_slot = self.classes[usize::from(new.class)].join(new.index, new.phase);
         write.base = write.first.wrapping_sub(first_slot);
         let keys = [Some(read), None];
@@ -281,7 +316,7 @@ impl<C: Suite, const S: usize> State<C, S> {
         for (end, loop_to) in new.ends.iter_mut().zip(others) {
             let Some(owners) = end.owners.take() else { continue };
             self.classes[usize::from(new.class)].join(end.index, end.phase);
-            let peer = drover_wire::control::Peer::Drover;
+            let peer = Peer::Drover;
             // No record is ever opened or sealed here: there are no keys, and no address leads to it.
             let keys = [None, None];
             let (class, trials, last_at) = (new.class, (0, 0), self.now);
@@ -315,25 +350,50 @@ impl<C: Suite, const S: usize> State<C, S> {
         let Some(keys) = keys else { return };
         // What is not tried first makes room: an older generation, or one that never came into use.
         self.retire(link);
-        let read = self.read_keys(keys.generation, &mut keys.receive, keys.ratchet_bits);
+        let peer = self.rx[link as usize].peer;
+        let read = self.read_keys(keys.generation, &mut keys.receive, keys.ratchet_bits, peer);
         let rx = &mut self.rx[link as usize];
         rx.keys[usize::from(1 - rx.active)] = read;
         rx.retire_at = u64::MAX;
         if let Some(unused) = self.tx[link as usize].staged.take() {
             self.free_steps(&unused.steps, unused.mask);
         }
-        self.tx[link as usize].staged = self.write_keys(keys.generation, &mut keys.send, keys.ratchet_bits);
+        self.tx[link as usize].staged = self.write_keys(keys.generation, &mut keys.send, keys.ratchet_bits, peer);
+    }
+
+    /// A foreign peer's next epoch begins, one way.
+    fn advance(&mut self, link: u32, direction: Direction, epoch: u32, bits: u8, keys: &mut DirectionKeys<C::Records>) {
+        match direction {
+            Direction::Receive => {
+                self.retire(link);
+                let read = self.read_keys(epoch, keys, bits, Peer::Foreign);
+                let rx = &mut self.rx[link as usize];
+                rx.keys[usize::from(1 - rx.active)] = read;
+                rx.retire_at = u64::MAX;
+            }
+            Direction::Send => {
+                if let Some(keys) = self.write_keys(epoch, keys, bits, Peer::Foreign) {
+                    self.seal_with(link, keys);
+                }
+            }
+        }
     }
 
     /// The first slot not yet sealed is the class's next one for this link.
     fn switch(&mut self, link: u32, generation: u32) {
         let tx = &mut self.tx[link as usize];
-        if let Some(mut keys) = tx.staged.take_if(|staged| staged.generation == generation) {
-            let next_slot = self.classes[usize::from(tx.class)].next_of(link);
-            keys.base = keys.first.wrapping_sub(next_slot);
-            let old = std::mem::replace(&mut tx.keys, keys);
-            self.free_steps(&old.steps, old.mask);
+        if let Some(keys) = tx.staged.take_if(|staged| staged.generation == generation) {
+            self.seal_with(link, keys);
         }
+    }
+
+    /// Seals with these keys from the first slot not yet sealed.
+    fn seal_with(&mut self, link: u32, mut keys: WriteKeys) {
+        let tx = &mut self.tx[link as usize];
+        let next_slot = self.classes[usize::from(tx.class)].next_of(link);
+        keys.base = keys.first.wrapping_sub(next_slot);
+        let old = std::mem::replace(&mut tx.keys, keys);
+        self.free_steps(&old.steps, old.mask);
     }
 
     fn remove_link(&mut self, link: u32) -> Option<Owners> {

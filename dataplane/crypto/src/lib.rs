@@ -104,6 +104,8 @@ pub struct SealJob<'f> {
     pub cell: u32,
     /// The whole record number.
     pub number: u64,
+    /// The header's first byte (`docs/wire.md`, W-REC-1, W-KEY-9).
+    pub first: u8,
     /// The record, S + 3 bytes: the kernel writes the header (number in the clear), ciphertext and tag.
     pub frame: &'f mut [u8],
 }
@@ -153,6 +155,10 @@ pub trait Records: 'static {
     /// # Panics
     /// When a key or a cell is out of range: the caller's bug.
     fn open<const S: usize>(keys: &[Self::Key], cells: &mut [Cell<S>], jobs: &mut [OpenJob<'_>]);
+    /// Opens one record whose body is shorter than S bytes: a foreign peer's (`docs/wire.md`, W-REC-3). The plaintext that
+    /// lacks is zeros, as if the record had been padded (RFC 8446, 5.4). Returns whether the tag was right, as `ok` does
+    /// of [`Records::open`]; else the whole cell is zeroed. Rare, and one at a time: a kernel needs no speed here.
+    fn open_short<const S: usize>(key: &Self::Key, cell: &mut Cell<S>, job: &OpenJob<'_>) -> bool;
     /// Seals a batch of at most [`BATCH`]. Cells stay as they are, and several jobs may name one. The number's upper
     /// 48 bits are in the nonce only; its mask is the caller's to apply, from the first 16 ciphertext bytes.
     ///

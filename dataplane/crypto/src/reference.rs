@@ -12,7 +12,7 @@ use aes_gcm::{AesGcm, Nonce, Tag};
 use ctr::CtrCore;
 use ctr::flavors::Ctr64BE;
 use drover_wire::cell::{TAG, plaintext_len};
-use drover_wire::record::{FIRST_BYTE, HEADER, record_len};
+use drover_wire::record::{HEADER, record_len};
 use zeroize::ZeroizeOnDrop;
 
 use crate::prefetch::{AHEAD, prefetch_bytes, prefetch_slice_element};
@@ -55,9 +55,14 @@ impl RecordKey {
 
     /// Opens one body into `cell`; on failure the cell's content is undefined.
     fn open<const S: usize>(&self, cell: &mut Cell<S>, job: &OpenJob<'_>) -> Option<()> {
-        let (ciphertext, tag) = job.body.split_at_checked(plaintext_len(S))?;
+        self.open_len::<S>(cell, job, plaintext_len(S))
+    }
+
+    /// As `open`, of a plaintext of `len` bytes.
+    fn open_len<const S: usize>(&self, cell: &mut Cell<S>, job: &OpenJob<'_>, len: usize) -> Option<()> {
+        let (ciphertext, tag) = job.body.split_at_checked(len)?;
         let tag: &Tag = tag.try_into().ok()?;
-        let buffer = InOutBuf::new(ciphertext, cell.plaintext_mut()).ok()?;
+        let buffer = InOutBuf::new(ciphertext, cell.plaintext_mut().get_mut(..len)?).ok()?;
         self.gcm.decrypt_inout_detached(&self.nonce(job.number), job.aad.as_bytes(), buffer, tag).ok()
     }
 }
@@ -111,6 +116,16 @@ impl Records for ReferenceRecords {
         }
     }
 
+    fn open_short<const S: usize>(key: &RecordKey, cell: &mut Cell<S>, job: &OpenJob<'_>) -> bool {
+        cell.bytes.fill(0);
+        let len = job.body.len().checked_sub(TAG);
+        let opened = len.and_then(|len| key.open_len(cell, job, len)).is_some();
+        if !opened {
+            cell.bytes.fill(0);
+        }
+        opened
+    }
+
     fn seal<const S: usize>(keys: &[RecordKey], cells: &[Cell<S>], jobs: &mut [SealJob<'_>]) {
         for at in 0..jobs.len() {
             if let Some(ahead) = jobs.get(at + AHEAD) {
@@ -124,7 +139,7 @@ impl Records for ReferenceRecords {
             let (header, body) = job.frame.split_at_mut(HEADER);
             let (ciphertext, tag) = body.split_at_mut(plaintext_len(S));
             let [.., high, low] = job.number.to_be_bytes();
-            header.copy_from_slice(&[FIRST_BYTE, high, low]);
+            header.copy_from_slice(&[job.first, high, low]);
             let buffer = InOutBuf::new(cells[job.cell as usize].plaintext(), ciphertext);
             let sealed = buffer
                 .ok()

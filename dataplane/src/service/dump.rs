@@ -2,7 +2,7 @@
 //!
 //! Key ids, never keys; owner blobs as they were left. For the control socket only: it names both sides of circuits.
 
-use super::shadow::{CircuitEntry, ClassEntry, LinkEntry, Shadow};
+use super::shadow::{CircuitEntry, ClassEntry, LinkEntry, NO_KEY, Shadow};
 use drover_wire::control::{Dump, LinkEnd, Peer};
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -49,7 +49,7 @@ fn link_row(id: u32, link: &LinkEntry) -> Value {
         .generations
         .iter()
         .map(|keys| {
-            let [send, receive] = keys.keys.map(|id| hex(&id));
+            let [send, receive] = keys.keys.map(|id| (id != NO_KEY).then(|| hex(&id)));
             json!({ "generation": keys.generation, "send_id": send, "receive_id": receive })
         })
         .collect();

@@ -217,6 +217,7 @@ impl<C: Suite, T: Terminal> Service<C, T> {
                 let removals = self.shadow.remove_end(end);
                 self.remove(removals);
             }
+            Request::AdvanceEpoch { boot, link, send } => self.advance_epoch(boot, link, send)?,
             Request::Subscribe { boot } => {
                 self.check_boot(boot)?;
                 self.check_backlog()?;
@@ -228,7 +229,6 @@ impl<C: Suite, T: Terminal> Service<C, T> {
             }
             Request::Raw(raw) => self.raw(raw)?,
             Request::Inject(inject) => self.inject(inject)?,
-            other => refuse!(Unsupported, "message kind {} is not served", other.kind()),
         }
         Ok(Answer::Done)
     }
@@ -346,12 +346,13 @@ impl<C: Suite, T: Terminal> Service<C, T> {
         let keys = [(Use::Send, ids.keys[0]), (Use::Receive, ids.keys[1])];
         self.installed.check(&format!("link {}", put.link), &keys)?;
         self.installed.add(&keys);
-        let (keys, ratchets) = expand::<C::Records>(GenerationSecrets {
+        let secrets = GenerationSecrets {
             generation: put.generation,
             ratchet_bits: put.ratchet_bits,
             send: (send, put.send.first),
             receive: (receive, put.receive.first),
-        });
+        };
+        let (keys, ratchets) = expand::<C::Records>(secrets, put.peer);
         match plan {
             LinkPlan::New { worker, class } => {
                 let place = self.shadow.commit_link(put.link, (worker, class), spec, put.owner, ids);
@@ -379,6 +380,28 @@ impl<C: Suite, T: Terminal> Service<C, T> {
                 let (link, keys) = (place.index, Box::new(Some(keys)));
                 self.push(place.worker, Command::AddGeneration { link, keys });
             }
+        }
+        Ok(())
+    }
+
+    /// A foreign peer's next epoch, one way.
+    fn advance_epoch(&mut self, boot: BootId, link: u32, send: bool) -> Result<(), Refused> {
+        self.check_boot(boot)?;
+        self.check_backlog()?;
+        let limit_bits = self.shadow.check_advance(link)?;
+        let Some(ratchets) = self.ratchets.get_mut(&link).and_then(|all| all.last_mut()) else { return Ok(()) };
+        let (ratchet, purpose, direction) = match send {
+            true => (&mut ratchets.send, Use::Send, Direction::Send),
+            false => (&mut ratchets.receive, Use::Receive, Direction::Receive),
+        };
+        let id = ratchet.next_key_id();
+        let installation = [(purpose, id)];
+        self.installed.check(&format!("link {link}"), &installation)?;
+        self.installed.add(&installation);
+        let keys = Box::new(ratchet.next_epoch::<C::Records>());
+        if let Some((place, epoch)) = self.shadow.commit_advance(link, send, id) {
+            let link = place.index;
+            self.push(place.worker, Command::Advance { link, direction, epoch, limit_bits, keys });
         }
         Ok(())
     }

@@ -93,6 +93,11 @@ pub struct GenerationIds {
     pub first: [u64; 2],
 }
 
+/// The first epoch of application data (RFC 9147, 6.1).
+const FIRST_EPOCH: u32 = 3;
+/// In one direction there is no key of this generation: of foreign peers' links only.
+pub const NO_KEY: KeyId = [0; 8];
+
 /// A link.
 pub struct LinkEntry {
     /// Where it is.
@@ -107,6 +112,8 @@ pub struct LinkEntry {
     pub generations: Vec<GenerationIds>,
     /// The generation that is sent with.
     pub sending: u32,
+    /// The newest generation that is received with; it differs from the newest put of a foreign peer's link only.
+    pub receiving: u32,
     /// The other end of a link of this mix to itself. Such a link has no address, keys or generation.
     pub loop_to: Option<u32>,
     /// Circuits and ends that own a slot.
@@ -304,6 +311,13 @@ impl Shadow {
         keys: &GenerationIds,
         now: u64,
     ) -> Result<Plan<LinkPlan>, Refused> {
+        if spec.peer == Peer::Foreign && keys.generation < FIRST_EPOCH {
+            refuse!(
+                Malformed,
+                "link {id}: generation {}: a foreign peer's is its epoch, {FIRST_EPOCH} or above",
+                keys.generation
+            );
+        }
         if keys.first.iter().any(|first| *first >= 1 << 63) {
             refuse!(Malformed, "link {id}: a first record number is out of range: below 2^63");
         }
@@ -373,7 +387,7 @@ impl Shadow {
         self.classes[usize::from(class)].links[usize::from(worker)] += 1;
         self.remotes.insert((worker, spec.remote));
         self.by_place.insert(place, id);
-        let (generations, sending) = (vec![keys], keys.generation);
+        let (generations, sending, receiving) = (vec![keys], keys.generation, keys.generation);
         let ids = HashMap::new();
         let (admitted, control, heard, silent, loop_to) = (0, 0, None, false, None);
         let entry = LinkEntry {
@@ -383,6 +397,7 @@ impl Shadow {
             class,
             generations,
             sending,
+            receiving,
             loop_to,
             admitted,
             control,
@@ -398,12 +413,48 @@ impl Shadow {
     /// that a worker may still use.
     pub fn commit_generation(&mut self, id: u32, owner: Owner, keys: GenerationIds) -> Option<(Place, Vec<u32>)> {
         let entry = self.links.get_mut(&id)?;
-        entry.owner = owner;
+        (entry.owner, entry.receiving) = (owner, keys.generation);
         // What is sent with, what was put last, and this.
         let (sending, last) = (entry.sending, entry.generations.last().map(|g| g.generation));
         entry.generations.retain(|g| g.generation == sending || Some(g.generation) == last);
         entry.generations.push(keys);
         Some((entry.place, entry.generations.iter().map(|g| g.generation).collect()))
+    }
+
+    /// Whether a link's epochs can go on, and its ratchet_bits.
+    ///
+    /// # Errors
+    /// There is no such link, or its peer is not foreign.
+    pub fn check_advance(&self, id: u32) -> Result<u8, Refused> {
+        let entry = self.known_link(id)?;
+        if entry.spec.peer != Peer::Foreign || entry.loop_to.is_some() {
+            refuse!(Unsupported, "link {id}: a drover peer's keys ratchet by themselves: put a newer generation");
+        }
+        if entry.sending.max(entry.receiving) == u32::MAX {
+            refuse!(Limit, "link {id}: there is no epoch beyond {}: shake hands anew", u32::MAX);
+        }
+        Ok(entry.spec.ratchet_bits)
+    }
+
+    /// Goes on to the next epoch in one direction, whose key has this id. Returns the link's place and the epoch.
+    pub fn commit_advance(&mut self, id: u32, send: bool, key: KeyId) -> Option<(Place, u32)> {
+        let entry = self.links.get_mut(&id)?;
+        let direction = if send { &mut entry.sending } else { &mut entry.receiving };
+        *direction += 1;
+        let epoch = *direction;
+        let at = match entry.generations.iter().position(|keys| keys.generation == epoch) {
+            Some(at) => at,
+            None => {
+                entry.generations.push(GenerationIds { generation: epoch, keys: [NO_KEY; 2], first: [0; 2] });
+                entry.generations.len() - 1
+            }
+        };
+        entry.generations[at].keys[usize::from(!send)] = key;
+        // What is sent with, what is received with, and what may still come late.
+        let (sending, receiving) = (entry.sending, entry.receiving);
+        let used = |epoch: u32| epoch == sending || epoch == receiving || epoch.checked_add(1) == Some(receiving);
+        entry.generations.retain(|keys| used(keys.generation));
+        Some((entry.place, epoch))
     }
 
     /// Sends with another generation.
@@ -412,6 +463,9 @@ impl Shadow {
     /// The link or the generation was never put.
     pub fn switch(&mut self, id: u32, generation: u32) -> Result<Plan<Place>, Refused> {
         let entry = self.known_link(id)?;
+        if entry.spec.peer == Peer::Foreign && generation != entry.sending {
+            refuse!(Unsupported, "link {id}: a foreign peer's epochs go on one by one: advance them");
+        }
         let (sending, last) = (entry.sending, entry.generations.last().map(|g| g.generation));
         if generation == sending {
             return Ok(Plan::Same);
@@ -586,6 +640,12 @@ fn check_generation(
             refuse!(
                 Exists,
                 "link {id}, generation {generation} exists with other keys or owner: put a newer generation"
+            )
+        }
+        None if spec.peer == Peer::Foreign => {
+            refuse!(
+                Unsupported,
+                "link {id}: a foreign peer's epochs go on one by one: advance them, or remove it first"
             )
         }
         None if generation > newest => Ok(Plan::Do(LinkPlan::Generation)),

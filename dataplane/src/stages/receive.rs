@@ -13,6 +13,8 @@ use crate::{command::Direction, limits};
 use arrayvec::ArrayVec;
 use drover_crypto::{BATCH, MaskJob, OpenJob, Records, Suite, prefetch};
 use drover_nic::{Endpoint, RxBurst, RxFrame};
+use drover_wire::cell::CONTENT_TYPE;
+use drover_wire::control::Peer;
 use drover_wire::record::{self, Aad, Kind, Record, RecordError};
 
 /// A cell that opened, and the link that it came by.
@@ -46,6 +48,7 @@ impl<C: Suite, const S: usize> State<C, S> {
         for frame in burst {
             match Self::parse(frame) {
                 Ok(record) => records.push((record, frame, self.endpoints.begin(&frame.from))),
+                Err(DropReason::RecordLength) if self.open_short(frame) => {}
                 Err(reason) => self.astray(frame, reason),
             }
         }
@@ -90,20 +93,27 @@ impl<C: Suite, const S: usize> State<C, S> {
 
     fn open_batch(&mut self, mut parsed: ArrayVec<Parsed<'_>, BATCH>) -> OpenedBurst {
         let mut masks: ArrayVec<MaskJob, BATCH> = ArrayVec::new();
+        let mut keyless: ArrayVec<(u32, Record<'_>, DropReason), BATCH> = ArrayVec::new();
         parsed.retain(|p| {
             let rx = &self.rx[p.link as usize];
-            p.set = rx.active;
-            match rx.active() {
-                Some(keys) => {
-                    masks.push(MaskJob { key: keys.mask, sample: *p.record.sample(), mask: [0; 2] });
-                    true
-                }
-                None => {
-                    self.counters.drop(DropReason::UnknownLink);
-                    false
-                }
-            }
+            // A foreign peer's record says its epoch; a drover peer's never says its generation.
+            let set = match rx.peer {
+                Peer::Drover => Some(rx.active),
+                Peer::Foreign => rx.of_epoch(p.record.epoch_bits()),
+            };
+            let keys = set.and_then(|set| rx.keys[usize::from(set)].as_ref());
+            let Some((set, keys)) = set.zip(keys) else {
+                let reason = if set.is_none() { DropReason::RecordKey } else { DropReason::UnknownLink };
+                keyless.push((p.link, p.record, reason));
+                return false;
+            };
+            p.set = set;
+            masks.push(MaskJob { key: keys.mask, sample: *p.record.sample(), mask: [0; 2] });
+            true
         });
+        for (link, record, reason) in keyless {
+            self.closed(link, &record, reason);
+        }
         C::Records::masks(self.mask_keys.items(), &mut masks);
 
         let mut opened = OpenedBurst::new();
@@ -136,18 +146,66 @@ impl<C: Suite, const S: usize> State<C, S> {
 
     /// Walks one record's outcome: what failed gets a second opening, what is then still closed is dropped.
     fn finish(&mut self, p: &Parsed<'_>, cell: u32, verdict: Verdict<()>, opened: &mut OpenedBurst) {
-        match verdict.or_else(|reason| self.second_opening(p, cell, reason)) {
+        let foreign = self.rx[p.link as usize].peer == Peer::Foreign;
+        match verdict.or_else(|reason| if foreign { Err(reason) } else { self.second_opening(p, cell, reason) }) {
+            Ok(()) if foreign && self.take_content(p, cell) => {}
             Ok(()) => opened.push(Opened { cell, link: p.link }),
             Err(reason) => {
-                let from = self.tx[p.link as usize].remote;
-                if self.expects(&from) {
-                    // A handshake beside the link: its records may look like a cell's.
-                    self.pool.give(cell);
-                    return self.punt_datagram(from, [p.record.header, p.record.body], true, reason);
-                }
-                self.drop_cell(cell, reason);
+                self.pool.give(cell);
+                self.closed(p.link, &p.record, reason);
             }
         }
+    }
+
+    /// A record of a link's peer that does not open. A handshake beside the link has records that may look like a cell's.
+    fn closed(&mut self, link: u32, record: &Record<'_>, reason: DropReason) {
+        let from = self.tx[link as usize].remote;
+        if self.expects(&from) {
+            self.punt_datagram(from, [record.header, record.body], true, reason);
+        } else {
+            self.counters.drop(reason);
+        }
+    }
+
+    /// Hands over what a foreign peer's opened record holds when it is no application data; false when it is.
+    fn take_content(&mut self, p: &Parsed<'_>, cell: u32) -> bool {
+        let content = record::inner_content_type(self.pool.plaintext(cell));
+        let epoch = self.keys(p.link, p.set).map_or(0, |keys| keys.generation);
+        match content {
+            Some((CONTENT_TYPE, _)) => return false,
+            // Nothing but padding: RFC 8446, 5.4 has an alert for it, and who sends it is no DTLS peer.
+            None => self.drop_cell(cell, DropReason::BadCell),
+            Some((content_type, len)) => {
+                let what = What::Record { link: p.link, epoch, number: p.number, content_type };
+                self.punt_range(what, cell, 0..len, DropReason::LinkControl);
+            }
+        }
+        true
+    }
+
+    /// A foreign peer's record that is shorter than a cell's: a handshake message, an alert or an ACK of its library. Taken
+    /// within the budget of second openings. False when it is none, or does not open.
+    fn open_short(&mut self, frame: &RxFrame<'_>) -> bool {
+        let Some(link) = self.endpoints.get(&frame.from) else { return false };
+        let Ok(record) = record::parse_short(frame.data, S) else { return false };
+        let rx = &self.rx[link as usize];
+        let Some(set) = rx.of_epoch(record.epoch_bits()).filter(|_| rx.peer == Peer::Foreign) else { return false };
+        let Some(keys) = self.keys(link, set) else { return false };
+        let mut mask = [MaskJob { key: keys.mask, sample: *record.sample(), mask: [0; 2] }];
+        C::Records::masks(self.mask_keys.items(), &mut mask);
+        let low = record.number(mask[0].mask);
+        let number = record::reconstruct(low, self.expected(link, set));
+        let Some(cell) = self.pool.take() else { return false };
+        let p = Parsed { link, set, record, number };
+        if !matches!(self.try_open(&p, set, number, low, cell), Ok(true)) {
+            self.pool.give(cell);
+            return false;
+        }
+        if !self.take_content(&p, cell) {
+            // Application data comes in cells.
+            self.drop_cell(cell, DropReason::RecordLength);
+        }
+        true
     }
 
     fn keys(&self, link: u32, set: u8) -> Option<&ReadKeys> {
@@ -255,7 +313,12 @@ impl<C: Suite, const S: usize> State<C, S> {
         self.counters.trials += 1;
         let aad = Aad::new(p.record.header, low);
         let mut job = [OpenJob { key, cell, number, aad, body: p.record.body, ok: false }];
-        C::Records::open(self.record_keys.items(), &mut self.pool.cells, &mut job);
+        if p.record.body.len() == S {
+            C::Records::open(self.record_keys.items(), &mut self.pool.cells, &mut job);
+        } else {
+            let key = &self.record_keys.items()[key as usize];
+            job[0].ok = C::Records::open_short(key, &mut self.pool.cells[cell as usize], &job[0]);
+        }
         Ok(job[0].ok && self.commit(p.link, set, number).is_ok())
     }
 

@@ -28,6 +28,7 @@ struct Owed {
     key: u32,
     mask: u32,
     number: u64,
+    first_byte: u8,
 }
 
 impl<C: Suite, const S: usize> State<C, S> {
@@ -84,12 +85,12 @@ impl<C: Suite, const S: usize> State<C, S> {
                 continue;
             }
             match self.keys_at(&slot) {
-                Some((key, mask, number)) => {
+                Some((key, mask, number, first_byte)) => {
                     let owner = self.tx[slot.link as usize].owners.at(slot.n, slot.slots, &mut self.rng);
                     if let Some(owner) = owner {
                         prefetch::prefetch_slice_element(&self.egress, owner as usize);
                     }
-                    batch.push(Owed { slot, owner, cell: CHAFF, key, mask, number });
+                    batch.push(Owed { slot, owner, cell: CHAFF, key, mask, number, first_byte });
                 }
                 None => self.lose(&slot),
             }
@@ -113,6 +114,7 @@ impl<C: Suite, const S: usize> State<C, S> {
                 key: owed.key,
                 cell: owed.cell,
                 number: owed.number,
+                first: owed.first_byte,
                 frame: &mut frame.data[..record_len(S)],
             });
         }
@@ -140,8 +142,8 @@ impl<C: Suite, const S: usize> State<C, S> {
         self.crossings.push_back(Crossing { due, period, class, from, to, cell });
     }
 
-    /// The keys and the record number of a slot; `None` when the ratchet step's key is not here.
-    fn keys_at(&mut self, slot: &Slot) -> Option<(u32, u32, u64)> {
+    /// The keys, the record number and the first byte of a slot; `None` when the ratchet step's key is not here.
+    fn keys_at(&mut self, slot: &Slot) -> Option<(u32, u32, u64, u8)> {
         let link = slot.link as usize;
         let keys = &self.tx[link].keys;
         let number = slot.n.wrapping_add(keys.base);
@@ -150,14 +152,14 @@ impl<C: Suite, const S: usize> State<C, S> {
             Some(_) => keys.steps.next_missing(number),
             None => Some(keys.steps.step_of(number)).filter(|step| keys.steps.asked != *step),
         };
-        let mask = keys.mask;
+        let (mask, first_byte) = (keys.mask, keys.first_byte);
         if let Some(step) = wanted {
             let want = Want { link: slot.link, generation: keys.generation, direction: Direction::Send, step };
             if self.want(want) {
                 self.tx[link].keys.steps.asked = step;
             }
         }
-        key.map(|key| (key, mask, number))
+        key.map(|key| (key, mask, number, first_byte))
     }
 
     /// What leaves at a slot: its owner's oldest waiting cell; in a free slot, control, then mixed best effort; else chaff.

@@ -80,14 +80,17 @@ impl<C: Suite, const S: usize> World<C, S> {
         for n in 0..neighbours {
             let (theirs, ours) = secrets(n, 1);
             let keys = GenerationSecrets {
-                generation: 1,
+                generation: if peer == Peer::Foreign { 3 } else { 1 },
                 ratchet_bits,
                 send: (ours.clone(), 0),
                 receive: (theirs.clone(), 0),
             };
             let phase = (n as u32).wrapping_mul(0x3777_7777);
             rig.link(LinkSpec { remote: endpoint(n), class, peer, phase, keys });
-            far.push(Far::new(&theirs, &ours, ratchet_bits));
+            far.push(match peer {
+                Peer::Drover => Far::new(&theirs, &ours, ratchet_bits),
+                Peer::Foreign => Far::foreign(&theirs, &ours),
+            });
         }
         let numbers = vec![0; neighbours];
         World { rig, far, now: START, got: Vec::new(), numbers, unopened: 0, step: 100_000, ratchet_bits }

@@ -1,7 +1,7 @@
 //! One entry point for fuzzers: every parser on the same bytes, with what must hold whenever one accepts them.
 
 use crate::cell::{CellSize, Header, end_body, hop};
-use crate::control::{MAX_MESSAGE, Reply, Request, request_id_of};
+use crate::control::{MAX_MESSAGE, Punt, Reply, Request, request_id_of};
 use crate::record;
 
 /// Runs every parser of this crate on `bytes`.
@@ -15,6 +15,12 @@ pub fn fuzz_parsers(bytes: &[u8]) {
     }
     one_record(bytes, bytes.len().saturating_sub(record::HEADER));
     one_record(bytes, bytes.len().saturating_sub(record::HEADER_WITH_LENGTH));
+    for size in CellSize::ALL {
+        if let Ok(short) = record::parse_short(bytes, size.bytes()) {
+            assert!((17..size.bytes()).contains(&short.body.len()));
+            assert_eq!(record::parse(bytes, short.body.len()), Ok(short));
+        }
+    }
     numbers(bytes);
     content_type(bytes);
     cell(bytes);
@@ -96,11 +102,17 @@ fn bodies(bytes: &[u8]) {
     }
 }
 
-/// What decodes encodes to the same bytes; no bytes are both a request and a reply.
+/// What decodes encodes to the same bytes; no bytes are two of a request, a reply and a punt.
 fn messages(bytes: &[u8]) {
     let mut out = [0; MAX_MESSAGE];
     let request = Request::decode(bytes);
     let reply = Reply::decode(bytes);
+    if let Ok((count, punt)) = Punt::decode(bytes) {
+        assert!(reply.is_err() && request.is_err());
+        assert_eq!(request_id_of(bytes), count);
+        let len = punt.encode(count, &mut out).expect("what decodes fits");
+        assert_eq!(&out[..len], bytes);
+    }
     if let Ok((id, request)) = &request {
         assert!(reply.is_err());
         assert_eq!(request_id_of(bytes), *id);

@@ -8,6 +8,11 @@ use core::fmt;
 
 /// First byte of every record a drover node sends: 16-bit number, no connection id, no length, epoch bits 3.
 pub const FIRST_BYTE: u8 = 0x2b;
+/// First byte of a record sent to a foreign peer in this epoch: its low two bits are the epoch's (RFC 9147, 4; W-KEY-9).
+pub const fn first_byte(epoch: u32) -> u8 {
+    CIPHERTEXT | NUMBER_16 | (epoch as u8 & EPOCH)
+}
+
 /// Bytes of the header without a length, the only one we send.
 pub const HEADER: usize = 3;
 /// Bytes of the header with a length.
@@ -113,6 +118,22 @@ pub fn parse(datagram: &[u8], cell: usize) -> Result<Record<'_>, RecordError> {
         return Err(RecordError::Short);
     }
     Ok(Record { header, body })
+}
+
+/// Parses a datagram that is one record shorter than a cell's: a foreign peer's that is no application data (W-REC-3).
+/// With a length in its header the record fills the datagram all the same.
+pub fn parse_short(datagram: &[u8], cell: usize) -> Result<Record<'_>, RecordError> {
+    let with_length = datagram.first().is_some_and(|first| first & WITH_LENGTH != 0);
+    let header = if with_length { HEADER_WITH_LENGTH } else { HEADER };
+    let len = datagram.len().saturating_sub(header);
+    // A tag and a content type: less than that is no record (RFC 9147, 4; RFC 8446, 5.2).
+    if len <= SAMPLE {
+        return Err(RecordError::Short);
+    }
+    if len >= cell {
+        return Err(RecordError::Length);
+    }
+    parse(datagram, len)
 }
 
 impl<'a> Record<'a> {

@@ -7,7 +7,7 @@ use super::shape::{Shape, Way, circuit_in, circuit_out, way_out};
 use drover_crypto::schedule::{RecordSecret, TrafficSecret};
 use drover_crypto::{BATCH, Cell, LayerJob, Layers, MaskJob, OpenJob, Records, SealJob, Suite};
 use drover_wire::cell::{Command, Header};
-use drover_wire::record::{self, Aad, record_len};
+use drover_wire::record::{self, Aad, FIRST_BYTE, record_len};
 
 /// A way as its far ends see it.
 pub struct FarWay {
@@ -118,7 +118,7 @@ impl<C: Suite, const S: usize> Far<C, S> {
                 let header = Header { circuit: circuit_in(way), command: Command::Relay, counter };
                 header.write(cell.plaintext_mut());
                 draw_body(self.seed, way, counter, cell.body_mut());
-                jobs.push(SealJob { key: link, cell: at as u32, number, frame });
+                jobs.push(SealJob { key: link, cell: at as u32, number, first: FIRST_BYTE, frame });
             }
             C::Records::seal(&self.seal_keys, &self.cells, &mut jobs);
             let mut masks: Vec<MaskJob> = jobs.iter().map(|j| mask_job(j.key, j.frame)).collect();

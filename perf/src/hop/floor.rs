@@ -15,7 +15,7 @@ use drover_crypto::{BATCH, LayerJob, Layers, MaskJob, OpenJob, Records, SealJob,
 use drover_dataplane::pool::{CHAFF, Pool};
 use drover_nic::huge;
 use drover_wire::cell::{HEADER, plaintext_len};
-use drover_wire::record::{self, Aad, record_len};
+use drover_wire::record::{self, Aad, FIRST_BYTE, record_len};
 use std::collections::VecDeque;
 
 type Burst<T> = ArrayVec<T, BATCH>;
@@ -173,7 +173,7 @@ impl<C: Suite, const S: usize> Floor<C, S> {
         let mut jobs: Burst<SealJob<'_>> = Burst::new();
         for (job, frame) in self.seals[from..to].iter().zip(self.out.ring_mut(self.out_at)) {
             let key = KEYS_OF_LINK * job.link + KEYS_OF_LINK / 2;
-            jobs.push(SealJob { key, cell: job.cell, number: job.number, frame });
+            jobs.push(SealJob { key, cell: job.cell, number: job.number, first: FIRST_BYTE, frame });
         }
         C::Records::seal(&self.keys, &self.pool.cells, &mut jobs);
         let mut masks: Burst<MaskJob> = Burst::new();

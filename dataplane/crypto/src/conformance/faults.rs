@@ -17,6 +17,8 @@ const OLD_PLAINTEXT: u8 = 3;
 const OTHERS_FAIL_TOO: u8 = 4;
 const ONE_DIRECTION: u8 = 5;
 const WRITES_BEHIND: u8 = 6;
+const FIXED_EPOCH: u8 = 7;
+const NO_PADDING: u8 = 8;
 
 impl<const FAULT: u8> Records for Faulty<FAULT> {
     type Key = RecordKey;
@@ -52,9 +54,22 @@ impl<const FAULT: u8> Records for Faulty<FAULT> {
         }
     }
 
+    fn open_short<const S: usize>(key: &RecordKey, cell: &mut Cell<S>, job: &OpenJob<'_>) -> bool {
+        let before = cell.clone();
+        let opened = ReferenceRecords::open_short(key, cell, job);
+        if FAULT == NO_PADDING {
+            let len = job.body.len().saturating_sub(16);
+            cell.bytes[len..].copy_from_slice(&before.bytes[len..]);
+        }
+        opened
+    }
+
     fn seal<const S: usize>(keys: &[RecordKey], cells: &[Cell<S>], jobs: &mut [SealJob<'_>]) {
         if FAULT == SHORT_NUMBER {
             jobs.iter_mut().for_each(|job| job.number &= 0xffff_ffff);
+        }
+        if FAULT == FIXED_EPOCH {
+            jobs.iter_mut().for_each(|job| job.first = 0x2b);
         }
         ReferenceRecords::seal(keys, cells, jobs);
     }
@@ -105,6 +120,18 @@ fn masks_left_at_the_end_of_a_batch() {
 #[should_panic(expected = "record in a batch")]
 fn numbers_cut_to_32_bits() {
     records::<Faulty<SHORT_NUMBER>>();
+}
+
+#[test]
+#[should_panic(expected = "record in a batch")]
+fn one_epoch_for_all() {
+    records::<Faulty<FIXED_EPOCH>>();
+}
+
+#[test]
+#[should_panic(expected = "zeros behind a short record")]
+fn old_bytes_behind_a_short_record() {
+    records::<Faulty<NO_PADDING>>();
 }
 
 #[test]

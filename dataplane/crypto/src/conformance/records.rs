@@ -5,7 +5,7 @@ use aes::cipher::{BlockCipherEncrypt, KeyInit};
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes128Gcm, Nonce};
 use drover_wire::cell::plaintext_len;
-use drover_wire::record::{Aad, FIRST_BYTE, HEADER, HEADER_WITH_LENGTH, record_len};
+use drover_wire::record::{Aad, FIRST_BYTE, HEADER, HEADER_WITH_LENGTH, first_byte, record_len};
 
 use super::{Draw, KEYS, same};
 use crate::schedule::{MaskSecret, RecordSecret};
@@ -78,6 +78,7 @@ impl<R: Records> Fixture<R> {
         self.every_damaged_byte::<S>();
         self.every_place_of_damage::<S>();
         self.other_damage::<S>();
+        self.short_records::<S>();
     }
 
     /// The record that the bare crate makes: ciphertext and tag.
@@ -124,27 +125,29 @@ impl<R: Records> Fixture<R> {
         let pool = self.draw.pool::<S>(BATCH + 3);
         let before = pool.clone();
         let mut room = vec![[GUARD; 1200]; n];
-        let named: Vec<(u32, u32, u64, usize)> = (0..n)
+        let named: Vec<(u32, u32, u64, u8, usize)> = (0..n)
             .map(|_| {
                 let draw = &mut self.draw;
-                (draw.key_index(), draw.below(pool.len()) as u32, draw.number(), draw.below(64))
+                let first = first_byte(draw.below(4) as u32);
+                (draw.key_index(), draw.below(pool.len()) as u32, draw.number(), first, draw.below(64))
             })
             .collect();
         let mut jobs: Vec<SealJob<'_>> = room
             .iter_mut()
             .zip(&named)
-            .map(|(room, &(key, cell, number, at))| SealJob {
+            .map(|(room, &(key, cell, number, first, at))| SealJob {
                 key,
                 cell,
                 number,
+                first,
                 frame: &mut room[at..at + record_len(S)],
             })
             .collect();
         R::seal(&self.keys, &pool, &mut jobs);
-        for (room, (key, cell, number, at)) in room.iter().zip(named) {
+        for (room, (key, cell, number, first, at)) in room.iter().zip(named) {
             let [.., high, low] = number.to_be_bytes();
-            let mut frame = vec![FIRST_BYTE, high, low];
-            frame.extend(self.naive(key, number, &[FIRST_BYTE, high, low], pool[cell as usize].plaintext()));
+            let mut frame = vec![first, high, low];
+            frame.extend(self.naive(key, number, &[first, high, low], pool[cell as usize].plaintext()));
             assert!(room[at..at + record_len(S)] == frame[..], "record in a batch of {n}, S = {S}");
             let around = [&room[..at], &room[at + record_len(S)..]].concat();
             assert!(around.iter().all(|&byte| byte == GUARD), "bytes around a frame, S = {S}");
@@ -191,6 +194,29 @@ impl<R: Records> Fixture<R> {
         }
         for &idle in &order[n..] {
             assert!(pool[idle as usize].bytes == before[idle as usize].bytes, "a cell of no job");
+        }
+    }
+
+    /// Records of every length below a cell's: the content, then zeros; and damaged ones.
+    fn short_records<const S: usize>(&mut self) {
+        for len in 0..=plaintext_len(S) {
+            let mut sample = self.sample::<S>();
+            sample.plaintext.truncate(len);
+            sample.body = self.naive(sample.key, sample.number, &sample.header, &sample.plaintext);
+            let mut cell = self.draw.pool::<S>(1)[0].clone();
+            let (key, number, aad) = (sample.key, sample.number, sample.aad());
+            let of_key = &self.keys[key as usize];
+            let job = OpenJob { key, cell: 0, number, aad, body: &sample.body, ok: false };
+            assert!(R::open_short(of_key, &mut cell, &job), "a record of {len} bytes, S = {S}");
+            assert!(cell.bytes[..len] == sample.plaintext[..], "content of a short record, S = {S}");
+            assert!(cell.bytes[len..].iter().all(|byte| *byte == 0), "zeros behind a short record, S = {S}");
+            let mut odd = sample.body.clone();
+            odd[len / 2] ^= 4;
+            for body in [&odd[..], &sample.body[1..], &sample.body[..15]] {
+                let job = OpenJob { key, cell: 0, number, aad, body, ok: false };
+                assert!(!R::open_short(of_key, &mut cell, &job), "a damaged record of {len} bytes, S = {S}");
+                assert!(cell.bytes == [0; S], "a failed cell is zeroed, S = {S}");
+            }
         }
     }
 

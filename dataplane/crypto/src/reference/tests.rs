@@ -59,7 +59,7 @@ fn record<const S: usize>(digest: &str) {
         *byte = (7 * at) as u8;
     }
     let mut frame = vec![0; record_len(S)];
-    ReferenceRecords::seal(&keys, &pool, &mut [SealJob { key: 0, cell: 0, number, frame: &mut frame }]);
+    ReferenceRecords::seal(&keys, &pool, &mut [SealJob { key: 0, cell: 0, number, first: 0x2b, frame: &mut frame }]);
     assert_eq!(frame[..19], hex("2bcdef4767d3737e454859a2d78234ad03d757"));
     assert_eq!(Sha256::digest(&frame)[..], hex(digest));
 
@@ -129,7 +129,11 @@ fn a_key_out_of_range_is_a_bug() {
 fn a_frame_of_another_size_is_a_bug() {
     let keys = [ReferenceRecords::key(&RecordSecret { key: [0; 16], iv: [0; 12] })];
     let mut frame = [0; 258];
-    ReferenceRecords::seal(&keys, &cells::<256>(1), &mut [SealJob { key: 0, cell: 0, number: 0, frame: &mut frame }]);
+    ReferenceRecords::seal(
+        &keys,
+        &cells::<256>(1),
+        &mut [SealJob { key: 0, cell: 0, number: 0, first: 0x2b, frame: &mut frame }],
+    );
 }
 
 /// Keys fill whole lines, so that no two share one, and fit what one prefetch asks for.

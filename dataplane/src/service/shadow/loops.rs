@@ -87,6 +87,7 @@ impl Shadow {
                 class,
                 generations: Vec::new(),
                 sending: 0,
+                receiving: 0,
                 loop_to: Some(other),
                 admitted: 0,
                 control: 0,
