@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
-use drover_perf::hop;
+use drover_perf::{circuits, hop};
 use std::process::ExitCode;
 
 /// Measures a Drover node. Every figure comes with its floor, measured in the same run.
@@ -16,17 +16,21 @@ struct Cli {
 #[derive(Subcommand)]
 enum Tool {
     Hop(hop::cli::Args),
+    Circuits(circuits::cli::Args),
 }
 
 fn main() -> ExitCode {
-    let Tool::Hop(args) = Cli::parse().tool;
-    match hop::cli::run(&args) {
+    let (name, result) = match Cli::parse().tool {
+        Tool::Hop(args) => ("hop", hop::cli::run(&args)),
+        Tool::Circuits(args) => ("circuits", circuits::cli::run(&args)),
+    };
+    match result {
         Ok(text) => {
             println!("{text}");
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("drover-perf hop: {error}");
+            eprintln!("drover-perf {name}: {error}");
             ExitCode::FAILURE
         }
     }
