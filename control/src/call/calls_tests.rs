@@ -51,9 +51,14 @@ fn people() -> &'static People {
             authority: zone.certificate().clone(),
             mixes: mixes
                 .iter()
-                .map(|mix| MixEntry {
+                .enumerate()
+                .map(|(at, mix)| MixEntry {
                     name: mix.certificate().name().to_owned(),
-                    address: "192.0.2.1:4000".parse().expect("an address"),
+                    address: (
+                        if zone.certificate().zone() == "north" { [192, 0, 2, 1] } else { [198, 51, 100, 1] },
+                        4000 + at as u16,
+                    )
+                        .into(),
                     certificate: mix.certificate().clone(),
                 })
                 .collect(),

@@ -12,6 +12,8 @@ const MENDS: u8 = 3;
 const MEND: u64 = 20 * SECOND;
 /// A call whose peer is not heard for this long is broken.
 const SILENCE: u64 = 5 * SECOND;
+/// From JOINED to the handing over: the rendezvous mix hears that JOINED came, a few rounds.
+const SETTLE: u64 = SECOND / 10;
 /// While there is no link, a half is begun this often.
 const RETRY: u64 = SECOND / 2;
 /// Attempts of one call at most: their number is a byte.
@@ -28,8 +30,8 @@ pub(super) enum Half {
     Building(CircuitHandle, u64),
     /// JOIN is said.
     Joining(CircuitHandle, u64),
-    /// JOINED, but the keys are not agreed yet.
-    Joined(CircuitHandle),
+    /// JOINED: handed over from this instant on, once the keys are agreed.
+    Joined(CircuitHandle, u64),
     /// Handed over.
     Up(CircuitHandle),
 }
@@ -38,7 +40,7 @@ impl Half {
     pub(super) fn circuit(self) -> Option<CircuitHandle> {
         match self {
             Half::None | Half::Wanted(_) => None,
-            Half::Building(circuit, _) | Half::Joining(circuit, _) | Half::Joined(circuit) | Half::Up(circuit) => {
+            Half::Building(circuit, _) | Half::Joining(circuit, _) | Half::Joined(circuit, _) | Half::Up(circuit) => {
                 Some(circuit)
             }
         }
@@ -78,8 +80,7 @@ impl Calls {
             (BuilderEvent::Message { kind: hop::JOINED, bytes, .. }, Half::Joining(..)) => {
                 let ours = call.meeting.as_ref().map(|meeting| Token(meeting.token(call.attempt)));
                 if Joined::decode(bytes).is_ok_and(|said| Some(said.token) == ours) {
-                    call.half = Half::Joined(circuit);
-                    self.try_up(halves, now);
+                    call.half = Half::Joined(circuit, now.mono_ns + SETTLE);
                 }
             }
             (BuilderEvent::Message { kind: hop::FAILED, bytes, .. }, Half::Joining(..)) => {
@@ -99,7 +100,10 @@ impl Calls {
     /// Hands the half over once it is joined and the keys are agreed.
     pub(super) fn try_up(&mut self, halves: &mut dyn Halves, now: Now) {
         let Some(call) = &mut self.call else { return };
-        let (Half::Joined(circuit), Some(secret)) = (call.half, &call.secret) else { return };
+        let (Half::Joined(circuit, at), Some(secret)) = (call.half, &call.secret) else { return };
+        if now.mono_ns < at {
+            return;
+        }
         let (seal, open) = secret.ends(call.attempt);
         if let Err(why) = halves.hand_over(circuit, seal, open) {
             return self.broke(halves, now, &why);
@@ -127,6 +131,7 @@ impl Calls {
             Half::Building(_, until) | Half::Joining(_, until) if now.mono_ns >= until => {
                 self.broke(halves, now, "the two halves did not meet in time");
             }
+            Half::Joined(..) => self.try_up(halves, now),
             Half::Up(_) => {
                 let heard = halves.heard();
                 if heard != call.heard.0 {
