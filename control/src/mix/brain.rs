@@ -4,7 +4,7 @@
 use crate::circuit::hops::{HopCounters, HopEvent, Hops};
 use crate::link::{LinkConfig, LinkCounters, LinkEvent, Links, PeerInfo};
 use crate::plane::{Now, Plane, PlaneError};
-use crate::rendezvous::{Rendezvous, RendezvousCounters};
+use crate::rendezvous::{Host, Rendezvous, RendezvousCounters};
 use crate::zone::Zones;
 use drover_dtls::certificate::{Identity, NodeId};
 use drover_wire::control::Punt;
@@ -91,7 +91,7 @@ impl Brain {
     pub fn on_tick(&mut self, plane: &mut dyn Plane, now: Now) {
         self.links.on_tick(plane, now);
         self.hops.on_tick(plane, &mut self.links, now);
-        self.rendezvous.on_tick(plane, &mut self.links, &mut self.hops, now);
+        self.rendezvous.on_tick(&mut Host { plane, links: &mut self.links, hops: &mut self.hops, now });
         self.settle(plane, now);
     }
 
@@ -139,17 +139,18 @@ impl Brain {
     fn on_message(&mut self, plane: &mut dyn Plane, now: Now, from: (u32, PeerInfo), kind: u8, bytes: &[u8]) {
         let Brain { links, hops, rendezvous, .. } = self;
         if !hops.on_link_message(plane, links, now, from, kind, bytes) {
-            rendezvous.on_link_message(plane, links, hops, now, from, kind, bytes);
+            rendezvous.on_link_message(&mut Host { plane, links, hops, now }, from, kind, bytes);
         }
     }
 
     fn on_hop(&mut self, plane: &mut dyn Plane, now: Now, event: HopEvent) {
         let Brain { links, hops, rendezvous, .. } = self;
+        let host = &mut Host { plane, links, hops, now };
         match event {
             HopEvent::Message { circuit, kind, bytes } => {
-                rendezvous.on_hop_message(plane, links, hops, now, circuit, kind, &bytes);
+                rendezvous.on_hop_message(host, circuit, kind, &bytes);
             }
-            HopEvent::Gone { circuit } => rendezvous.on_circuit_gone(plane, links, hops, now, circuit),
+            HopEvent::Gone { circuit } => rendezvous.on_circuit_gone(host, circuit),
         }
     }
 

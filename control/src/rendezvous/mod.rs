@@ -6,22 +6,29 @@
 //! messages.rs      what clients, their rendezvous mixes and other mixes say
 //! registration.rs  what a client signs
 //! lookup.rs        what is inside a lookup
+//! registry.rs      the registrations that a mix knows
+//! limits.rs        how much of everything
+//! service.rs       a mix's side: mailboxes and signals, lookups, gossip, joining
 //! ```
 
 mod codec;
+mod limits;
 pub mod lookup;
 pub mod messages;
 pub mod registration;
+mod registry;
 pub mod sealed;
+mod service;
+#[cfg(test)]
+mod tests;
 
-use crate::link::{Neighbours, PeerInfo};
+pub use service::Rendezvous;
+
+use crate::link::Neighbours;
 use crate::plane::{Now, Plane, PlaneError};
-use crate::zone::Zones;
-use drover_dtls::certificate::Identity;
 use drover_wire::control::LinkEnd;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// What the rendezvous service needs of the mix's circuits. [`Hops`](crate::circuit::hops::Hops) is one; tests bring their own.
 pub trait Circuits {
@@ -40,6 +47,18 @@ pub trait Circuits {
     fn destroy(&mut self, plane: &mut dyn Plane, links: &mut dyn Neighbours, now: Now, circuit: u32);
 }
 
+/// What the service works with, for the time of one call: the mix's data plane, links and circuits, and the time.
+pub struct Host<'h> {
+    /// The data plane.
+    pub plane: &'h mut dyn Plane,
+    /// Neighbours.
+    pub links: &'h mut dyn Neighbours,
+    /// Circuits that end here.
+    pub hops: &'h mut dyn Circuits,
+    /// The time.
+    pub now: Now,
+}
+
 /// What it has done and refused: totals, no names (I10).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RendezvousCounters {
@@ -53,73 +72,4 @@ pub struct RendezvousCounters {
     pub joined: u64,
     /// Refusals by reason.
     pub refused: BTreeMap<&'static str, u64>,
-}
-
-/// The rendezvous service of a mix.
-pub struct Rendezvous {}
-
-impl Rendezvous {
-    /// Nothing registered yet.
-    pub fn new(_identity: Arc<Identity>, _zones: Arc<Zones>, _now: Now) -> Rendezvous {
-        todo!()
-    }
-    /// Takes a client's message from a circuit that ends here; false when its kind is not this module's.
-    pub fn on_hop_message(
-        &mut self,
-        _plane: &mut dyn Plane,
-        _links: &mut dyn Neighbours,
-        _hops: &mut dyn Circuits,
-        _now: Now,
-        _circuit: u32,
-        _kind: u8,
-        _bytes: &[u8],
-    ) -> bool {
-        todo!()
-    }
-    /// Takes a neighbour's message; false when its kind is not this module's.
-    pub fn on_link_message(
-        &mut self,
-        _plane: &mut dyn Plane,
-        _links: &mut dyn Neighbours,
-        _hops: &mut dyn Circuits,
-        _now: Now,
-        _from: (u32, PeerInfo),
-        _kind: u8,
-        _bytes: &[u8],
-    ) -> bool {
-        todo!()
-    }
-    /// A link came up.
-    pub fn on_link_up(&mut self, _links: &mut dyn Neighbours, _now: Now, _link: u32, _peer: PeerInfo) {
-        todo!()
-    }
-    /// A circuit is gone.
-    pub fn on_circuit_gone(
-        &mut self,
-        _plane: &mut dyn Plane,
-        _links: &mut dyn Neighbours,
-        _hops: &mut dyn Circuits,
-        _now: Now,
-        _circuit: u32,
-    ) {
-        todo!()
-    }
-    /// Does what is due.
-    pub fn on_tick(
-        &mut self,
-        _plane: &mut dyn Plane,
-        _links: &mut dyn Neighbours,
-        _hops: &mut dyn Circuits,
-        _now: Now,
-    ) {
-        todo!()
-    }
-    /// When [`Rendezvous::on_tick`] next has something to do, monotonic ns.
-    pub fn deadline(&self) -> Option<u64> {
-        todo!()
-    }
-    /// The counts.
-    pub fn counters(&self) -> &RendezvousCounters {
-        todo!()
-    }
 }
