@@ -78,10 +78,15 @@ impl<C: Suite, T: Terminal, const S: usize> Rig<C, T, S> {
 
     /// Gives the worker a command and lets it carry it out now, outside any turn.
     pub fn command(&mut self, command: Command<C, T::End>) {
-        let sent = self.commands.send(command);
-        assert!(sent.is_ok(), "the command ring is full");
+        self.order(command);
         self.worker.commands();
         self.serve();
+    }
+
+    /// Gives the worker a command for its next turn.
+    pub fn order(&mut self, command: Command<C, T::End>) {
+        let sent = self.commands.send(command);
+        assert!(sent.is_ok(), "the command ring is full");
     }
 
     /// Frees what is spent and makes the keys that were asked for, as the service thread does.
@@ -186,13 +191,19 @@ impl<C: Suite, T: Terminal, const S: usize> Rig<C, T, S> {
 
     /// Begins a foreign peer's next epoch, one way.
     pub fn advance(&mut self, link: u32, direction: Direction, epoch: u32) {
+        let command = self.next_epoch(link, direction, epoch);
+        self.command(command);
+    }
+
+    /// The command that does it.
+    pub fn next_epoch(&mut self, link: u32, direction: Direction, epoch: u32) -> Command<C, T::End> {
         let ratchets = &mut self.ratchets[link as usize][0];
         let ratchet = match direction {
             Direction::Send => &mut ratchets.send,
             Direction::Receive => &mut ratchets.receive,
         };
         let keys = Box::new(ratchet.next_epoch::<C::Records>());
-        self.command(Command::Advance { link, direction, epoch, limit_bits: 24, keys });
+        Command::Advance { link, direction, epoch, limit_bits: 24, keys }
     }
 
     /// Adds a way out and returns its index; its tag is the index + 1.

@@ -5,13 +5,14 @@ mod bench_world;
 use bench_world::{ROUND, World, endpoint, secrets};
 use drover_crypto::reference::Reference;
 use drover_crypto::{LayerJob, Layers, Suite};
-use drover_dataplane::command::{Command, LayerStep, NewIngress, Next};
-use drover_dataplane::inject::{Form, Target};
+use drover_dataplane::command::{Command, Direction, LayerStep, NewIngress, Next};
+use drover_dataplane::inject::{Form, Injected, RawDatagram, Target};
 use drover_dataplane::keys::GenerationSecrets;
 use drover_dataplane::punt::What;
+use drover_dataplane::worker::Pace;
 use drover_nic::alloc_gate::{Counting, asked_during};
 use drover_wire::cell::{self, Header};
-use drover_wire::control::List;
+use drover_wire::control::{Bytes, List, Peer};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -116,4 +117,59 @@ fn a_worker_does_not_allocate() {
     // It did work: cells, drops of many kinds, ratchet steps, a mixing interval.
     let counters = &w.rig.worker.state.counters;
     assert!(counters.sent > 3_000 && counters.drops.iter().filter(|d| **d > 0).count() >= 6, "{counters:?}");
+}
+
+/// What control sends, expects and moves on, carried out within turns; floods, and records that are no cells.
+#[test]
+fn what_control_does_costs_a_worker_no_allocation() {
+    let mut w = World::<Reference, 256>::with(2, 24, Peer::Foreign, Pace::SPIN);
+    w.rig.listen();
+    w.turn();
+    let (mut asked, mut raw, mut epochs, mut punted) = (0, 0, 3, 0);
+    for i in 0..300u32 {
+        let relay = Header { circuit: 5, command: cell::Command::Relay, counter: u64::from(i) };
+        for (target, form) in [
+            (Target::Link { link: 0 }, Form::Record(22)),
+            (Target::Link { link: 1 }, Form::Record(26)),
+            (Target::BestEffort { link: 1 }, Form::Cell(relay)),
+            (Target::Egress { index: 9, tag: 3 }, Form::Cell(relay)),
+        ] {
+            let bytes = Bytes::new(&[7; 224]).expect("fits");
+            w.rig.order(Command::Inject(Box::new(Injected { target, form, bytes })));
+        }
+        for _ in 0..3 {
+            let bytes = Bytes::new(&[22; 1300]).expect("fits");
+            w.rig.order(Command::SendRaw(Box::new(RawDatagram { to: endpoint(9), bytes })));
+        }
+        let expected = i % 3 != 0;
+        w.rig.order(Command::Expect { remote: endpoint(8), expected });
+        match i % 100 {
+            50 => {
+                epochs += 1;
+                for direction in [Direction::Send, Direction::Receive] {
+                    let command = w.rig.next_epoch(0, direction, epochs);
+                    w.rig.order(command);
+                }
+            }
+            99 => w.rig.order(Command::Listen(true)),
+            _ => {}
+        }
+        w.send_chaff(1);
+        let frame = w.seal(1, Header { circuit: 0, command: cell::Command::Control, counter: 0 }, &[1]);
+        w.deliver(1, &frame);
+        w.deliver(1, &[0x2b; 60]);
+        for n in 7..20 {
+            assert!(w.rig.wire.deliver(endpoint(n), &[22; 900]) && w.rig.wire.deliver(endpoint(n), &[0x2e; 90]));
+        }
+        for _ in 0..40 {
+            w.now += ROUND / 40;
+            let (now, worker) = (w.now, &mut w.rig.worker);
+            asked += asked_during(|| _ = worker.turn(now));
+            w.rig.serve();
+            while w.rig.wire.take(|_, data| raw += usize::from(data.len() == 1300)) {}
+        }
+        punted += w.rig.punted().len();
+    }
+    assert_eq!((asked, raw), (0, 900));
+    assert!(punted > 300 * 2 && w.rig.left.len() > 300, "{punted}");
 }

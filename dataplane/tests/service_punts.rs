@@ -292,3 +292,51 @@ fn peers_are_dumped_as_what_they_are() {
     let (links, _) = dump(&mut plane, Dump::Links, "links");
     assert_eq!((&links[0]["peer"], &links[0]["sending"]), (&"foreign".into(), &3.into()));
 }
+
+#[test]
+fn a_foreign_peers_epochs_go_on_one_by_one() {
+    let mut plane = Plane::start("");
+    let (class, boot) = (plane.class(8), plane.boot());
+    plane.done(Request::PutClass(class));
+    let mut put = lone_link(&plane, 1, 5000);
+    put.peer = Peer::Foreign;
+    let (code, text) = plane.refused(Request::PutLink(put.clone()));
+    assert!(code == Refusal::Malformed && text.contains("epoch"), "{text}");
+    put.generation = 3;
+    plane.done(Request::PutLink(put.clone()));
+    plane.done(Request::PutLink(lone_link(&plane, 2, 5001)));
+    let advance = |link, send| Request::AdvanceEpoch { boot, link, send };
+    assert_eq!(plane.refused(advance(2, true)).0, Refusal::Unsupported);
+    assert_eq!(plane.refused(advance(3, true)).0, Refusal::Unknown);
+    for send in [true, true, false] {
+        plane.done(advance(1, send));
+    }
+    let (links, _) = dump(&mut plane, Dump::Links, "links");
+    let id = |secret: &Secret<32>, epochs| {
+        let id = drover_crypto::schedule::TrafficSecret(secret.0).advance(epochs).key_id();
+        serde_json::Value::from(id.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    };
+    assert_eq!(links[0]["sending"], 5);
+    let expected = serde_json::json!([
+        { "generation": 3, "send_id": id(&put.send.secret, 0), "receive_id": id(&put.receive.secret, 0) },
+        { "generation": 4, "send_id": null, "receive_id": id(&put.receive.secret, 1) },
+        { "generation": 5, "send_id": id(&put.send.secret, 2), "receive_id": null },
+    ]);
+    assert_eq!(links[0]["generations"], expected);
+    // Generations are not put or switched to: an epoch follows from the one before.
+    assert_eq!(plane.refused(Request::SwitchLink { boot, link: 1, generation: 4 }).0, Refusal::Unsupported);
+    put.generation = 6;
+    (put.send.secret, put.receive.secret) = (Secret([2; 32]), Secret([3; 32]));
+    assert_eq!(plane.refused(Request::PutLink(put.clone())).0, Refusal::Unsupported);
+    // A secret that an epoch came to is used up too.
+    let mut again = lone_link(&plane, 4, 5003);
+    again.send.secret = Secret(drover_crypto::schedule::TrafficSecret(lone_link(&plane, 1, 1).send.secret.0).next().0);
+    assert_eq!(plane.refused(Request::PutLink(again)).0, Refusal::Forbidden);
+    let data = Bytes::new(&[1, 0]).expect("fits");
+    plane.done(Request::Inject(Inject::Record { boot, link: 1, content_type: 21, data: data.clone() }));
+    let cell = Inject::Link { boot, link: 1, body: Bytes::new(&[0; 224]).expect("fits") };
+    assert_eq!(plane.refused(Request::Inject(cell)).0, Refusal::Unsupported);
+    let long = Bytes::new(&[0; 240]).expect("fits");
+    let record = Inject::Record { boot, link: 1, content_type: 22, data: long };
+    assert_eq!(plane.refused(Request::Inject(record)).0, Refusal::Malformed);
+}

@@ -454,6 +454,7 @@ impl Shadow {
         let (sending, receiving) = (entry.sending, entry.receiving);
         let used = |epoch: u32| epoch == sending || epoch == receiving || epoch.checked_add(1) == Some(receiving);
         entry.generations.retain(|keys| used(keys.generation));
+        entry.generations.sort_by_key(|keys| keys.generation);
         Some((entry.place, epoch))
     }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cell::Command;
-use crate::testing::{any_reply, any_request};
+use crate::testing::{any_punt, any_reply, any_request};
 use proptest::prelude::*;
 
 #[test]
@@ -47,13 +47,14 @@ proptest! {
 
     #[test]
     fn changed_messages(
-        request in any_request(), reply in any_reply(), changes in proptest::collection::vec((any::<usize>(), any::<u8>()), 0..4),
+        request in any_request(), reply in any_reply(), punt in any_punt(), changes in proptest::collection::vec((any::<usize>(), any::<u8>()), 0..4),
     ) {
         let mut out = vec![0; MAX_MESSAGE];
-        for turn in 0..2 {
+        for turn in 0..3 {
             let len = match turn {
                 0 => request.encode(7, &mut out),
-                _ => reply.as_reply().encode(7, &mut out),
+                1 => reply.as_reply().encode(7, &mut out),
+                _ => punt.as_punt().encode(7, &mut out),
             };
             let mut bytes = out[..len.expect("fits")].to_vec();
             for (at, byte) in &changes {

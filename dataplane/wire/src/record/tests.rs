@@ -54,6 +54,35 @@ fn every_first_byte_parses_or_not() {
 }
 
 #[test]
+fn a_foreign_peers_epoch_is_in_the_first_byte() {
+    assert_eq!([3, 4, 5, 6, 7].map(first_byte), [FIRST_BYTE, 0x28, 0x29, 0x2a, FIRST_BYTE]);
+    for epoch in 0..300 {
+        let bytes = datagram(first_byte(epoch), 256);
+        assert_eq!(parse(&bytes, 256).map(|record| u32::from(record.epoch_bits())), Ok(epoch & 3));
+    }
+}
+
+#[test]
+fn short_records_are_whole_and_shorter_than_a_cell() {
+    for first in [0x28, 0x2b, 0x2e] {
+        for len in 0..300 {
+            let bytes = datagram(first, len);
+            let parsed = parse_short(&bytes, 256);
+            match len {
+                0..=16 => assert_eq!(parsed, Err(RecordError::Short)),
+                256.. => assert_eq!(parsed, Err(RecordError::Length)),
+                _ => assert_eq!(parsed.map(|record| record.body.len()), Ok(len)),
+            }
+        }
+    }
+    let mut odd = datagram(0x2f, 40);
+    odd[4] -= 1;
+    assert_eq!(parse_short(&odd, 256), Err(RecordError::Length), "another length, or two records");
+    assert_eq!(parse_short(&datagram(0x23, 40), 256), Err(RecordError::Header));
+    assert_eq!(parse_short(&[], 256), Err(RecordError::Short));
+}
+
+#[test]
 fn one_record_a_datagram_no_more_no_less() {
     for first in [0x2b, 0x2f] {
         for cell in [256, 512, 1024] {
