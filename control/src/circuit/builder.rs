@@ -77,6 +77,8 @@ pub struct Builder {
     /// When keys were last asked for on a link, monotonic ns.
     asked: BTreeMap<u32, u64>,
     space: Space,
+    /// Circuits begun: as many as the mix will make longer.
+    begun: Bucket,
     paths: BTreeMap<CircuitHandle, Path>,
     at: BTreeMap<(u32, u32), CircuitHandle>,
     drains: Drains,
@@ -96,6 +98,7 @@ impl Builder {
             keys: KeyStore::default(),
             asked: BTreeMap::new(),
             space: Space::default(),
+            begun: Bucket::new(1_000_000_000 / u64::from(EXTENDS.0), EXTENDS.1 - 1),
             paths: BTreeMap::new(),
             at: BTreeMap::new(),
             drains: Drains::default(),
@@ -157,6 +160,8 @@ impl Builder {
                         self.refused("keys");
                     }
                 }
+                let waiting = self.paths.values_mut().filter(|path| matches!(path.state, State::Waiting));
+                waiting.for_each(|path| path.look_ns = now.mono_ns);
             }
             LinkMessage::Create(..) | LinkMessage::KeysWanted => self.refused(Reason::Forbidden.name()),
         }
@@ -290,6 +295,18 @@ impl Builder {
     /// The counts.
     pub fn counters(&self) -> &BuilderCounters {
         &self.counters
+    }
+
+    /// Whether ids of ended circuits are still being given back.
+    #[cfg(test)]
+    pub fn gives_back(&self) -> bool {
+        self.drains.deadline().is_some()
+    }
+
+    /// A smaller space of ids.
+    #[cfg(test)]
+    pub fn set_space(&mut self, space: Space) {
+        self.space = space;
     }
 
     /// Messages of hops.

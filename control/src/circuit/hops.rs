@@ -81,6 +81,8 @@ pub struct Hops {
     zones: Arc<Zones>,
     me: NodeId,
     own: OwnKeys,
+    /// The own key is new and nobody was told.
+    untold: bool,
     keys: KeyStore,
     space: Space,
     table: Table,
@@ -114,6 +116,7 @@ impl Hops {
             identity,
             zones,
             own,
+            untold: false,
             keys: KeyStore::default(),
             space: Space::default(),
             table: Table::default(),
@@ -138,6 +141,7 @@ impl Hops {
     /// As [`Hops::new`].
     pub fn rotate_every(&mut self, period_s: u64, now: Now) {
         self.own = OwnKeys::new(&self.identity, now, period_s).expect("the cryptographic library makes keys");
+        self.untold = true;
     }
 
     /// Takes the circuits that the data plane has: after a restart of this process. Makes the mix's loop.
@@ -208,7 +212,7 @@ impl Hops {
     /// Does what is due.
     pub fn on_tick(&mut self, plane: &mut dyn Plane, links: &mut dyn Neighbours, now: Now) {
         self.now = now;
-        if self.own.on_tick(&self.identity, now) {
+        if self.own.on_tick(&self.identity, now) || std::mem::take(&mut self.untold) {
             let (kind, bytes) = LinkMessage::Keys(vec![self.own.announced().clone()]).encode();
             for link in self.mixes.keys() {
                 self.outbox.send(links, now, *link, kind, bytes.clone());
@@ -233,7 +237,7 @@ impl Hops {
     /// When [`Hops::on_tick`] next has something to do, monotonic ns.
     pub fn deadline(&self) -> Option<u64> {
         let now = self.now.mono_ns;
-        let creates = (!self.creates.is_empty()).then_some(now);
+        let creates = (self.untold || !self.creates.is_empty()).then_some(now);
         let removals = (!self.removals.is_empty()).then(|| now.saturating_add(AGAIN_NS));
         let own = Some(self.own.deadline());
         [creates, removals, own, self.table.deadline(), self.drains.deadline(), self.outbox.deadline()]
@@ -314,6 +318,42 @@ impl Hops {
     /// Circuits there are now.
     pub fn circuits(&self) -> usize {
         self.table.len()
+    }
+
+    /// The short-term key that this mix announces.
+    pub fn announced(&self) -> &SignedKey {
+        self.own.announced()
+    }
+
+    /// What is known of another mix's.
+    pub fn key_of(&self, mix: NodeId, unix_s: u64) -> Option<&SignedKey> {
+        self.keys.get(mix, unix_s)
+    }
+
+    /// Whether ids of ended circuits are still being given back.
+    #[cfg(test)]
+    pub fn gives_back(&self) -> bool {
+        self.drains.deadline().is_some()
+    }
+
+    /// A smaller space of ids.
+    #[cfg(test)]
+    pub fn set_space(&mut self, space: Space) {
+        self.space = space;
+    }
+
+    /// An EXTEND as if the client had sent it.
+    #[cfg(test)]
+    pub fn extend_for_test(
+        &mut self,
+        links: &mut dyn Neighbours,
+        now: Now,
+        circuit: u32,
+        next: NodeId,
+        request: SetupRequest,
+    ) {
+        self.table.set_far(circuit, Far::None);
+        self.on_extend(links, now, circuit, next, request);
     }
 
     /// One message of a neighbour.

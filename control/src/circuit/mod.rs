@@ -19,6 +19,10 @@ pub mod limits;
 pub mod messages;
 pub mod ntor;
 mod outbox;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod world;
 
 /// Hops of a client's half of a call: its mix, then its rendezvous mix.
 pub const PATH: usize = 2;

@@ -178,7 +178,7 @@ impl Path {
 
     /// Sends the frame that is due, if a round has gone by since the last.
     pub fn send_due(&mut self, plane: &mut dyn Plane, now_ns: u64) {
-        let Some(at) = self.at.filter(|_| now_ns >= self.next_ns) else { return };
+        let Some(at) = self.at.filter(|_| !self.hops.is_empty() && now_ns >= self.next_ns) else { return };
         let mut frame = vec![0; hop_channel(self.cell, 0).frame];
         let count = self.hops.len();
         let mut due = |hop: &usize| self.hops[*hop].channel.take_frame(now_ns, &mut frame);

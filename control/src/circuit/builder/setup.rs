@@ -1,9 +1,9 @@
 //! How a client's circuit grows hop by hop (`docs/wire.md`, W-CRT-2, W-CRT-3).
 
-use super::path::State;
+use super::path::{Path, State};
 use super::{Builder, BuilderEvent, CircuitHandle};
 use crate::circuit::PATH;
-use crate::circuit::limits::{AGAIN_NS, KEYS_AGAIN_NS, WRONG_KEYS, round_ns};
+use crate::circuit::limits::{AGAIN_NS, EXTENDS_CLIENT, KEYS_AGAIN_NS, WRONG_KEYS, round_ns};
 use crate::circuit::messages::{HopMessage, LinkMessage, Reason, SetupReply};
 use crate::circuit::ntor::{Client, Parties};
 use crate::link::Neighbours;
@@ -38,12 +38,28 @@ impl Builder {
         }
         let key = self.keys.get(mix, now.unix_s).map(|key| (key.key, key.public));
         let Some(key) = key else { return self.ask_for_keys(links, now, handle) };
+        if hop == 0 && !self.may_begin(now) {
+            let Some(path) = self.paths.get_mut(&handle) else { return };
+            path.look_ns = now.mono_ns.saturating_add(AGAIN_NS);
+            return;
+        }
+        let Some(path) = self.paths.get(&handle) else { return };
         let previous = if hop == 0 { self.me } else { path.path[hop - 1] };
         match Client::begin(Parties { previous, hop: mix }, key, path.admitted, path.draw_first()) {
             Err(error) => self.give_up(plane, now, handle, error.to_string()),
             Ok(client) if hop == 0 => self.say_create(plane, links, now, handle, client),
             Ok(client) => self.say_extend(plane, now, handle, client),
         }
+    }
+
+    /// No more at once, and no faster, than the mix allows (W-CRT-12).
+    fn may_begin(&mut self, now: Now) -> bool {
+        let building = |path: &&Path| match path.state {
+            State::Waiting => path.hop() > 0,
+            State::Asked(_) => true,
+            State::Ready | State::Handed { .. } => false,
+        };
+        self.paths.values().filter(building).count() < EXTENDS_CLIENT && self.begun.take(now.mono_ns)
     }
 
     fn ask_for_keys(&mut self, links: &mut dyn Neighbours, now: Now, handle: CircuitHandle) {

@@ -46,7 +46,8 @@ impl Hops {
             self.removals.push(circuit);
         }
         self.side_ends(links, now, Some(gone.near), near);
-        self.side_ends(links, now, gone.far.at(), far);
+        let far_waits = gone.closing.is_some_and(|closing| closing.far_waits);
+        self.side_ends(links, now, gone.far.at(), if far_waits { Side::Answer } else { far });
         self.counters.destroyed += 1;
         self.events.push_back(HopEvent::Gone { circuit });
     }
@@ -135,8 +136,7 @@ impl Hops {
         let Some(found) = self.table.get(circuit) else { return true };
         if let Some(closing) = found.closing {
             if closing.at_ns <= now.mono_ns {
-                let far = if closing.far_waits { Side::Answer } else { Side::later(now) };
-                self.end(plane, links, now, circuit, Side::Destroy(now.mono_ns), far);
+                self.end(plane, links, now, circuit, Side::Destroy(now.mono_ns), Side::later(now));
                 return true;
             }
             return false;
