@@ -29,7 +29,7 @@ impl Sealer {
         plaintext.fill(byte);
         *plaintext.last_mut().expect("bytes") = 23; // application data
         let mut frame = [0; S + 3];
-        let job = SealJob { key: 0, cell: 0, number, frame: &mut frame };
+        let job = SealJob { key: 0, cell: 0, number, first: 0x2b, frame: &mut frame };
         ReferenceRecords::seal(&self.key, &self.cells, &mut [job]);
         let sample = *frame[3..].first_chunk().expect("16 bytes");
         let mut masks = [MaskJob { key: 0, sample, mask: [0; 2] }];
