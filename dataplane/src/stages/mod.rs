@@ -3,6 +3,7 @@
 //! ```text
 //! transmit   what was sealed for this instant leaves, or is discarded as too late
 //! receive    frames → records → opened cells
+//! foreign    a foreign peer's records that are no cells go to control
 //! relay      opened cells → peeled or layered cells → a queue, another worker, or the terminal
 //! cross      what crosses links of this mix to itself arrives at the other end, and is relayed
 //! mix        best-effort cells of an interval, permuted
@@ -11,6 +12,7 @@
 //! ```
 
 pub mod cross;
+mod foreign;
 pub mod mix;
 pub mod receive;
 pub mod relay;

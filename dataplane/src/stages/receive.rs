@@ -13,7 +13,6 @@ use crate::{command::Direction, limits};
 use arrayvec::ArrayVec;
 use drover_crypto::{BATCH, MaskJob, OpenJob, Records, Suite, prefetch};
 use drover_nic::{Endpoint, RxBurst, RxFrame};
-use drover_wire::cell::CONTENT_TYPE;
 use drover_wire::control::Peer;
 use drover_wire::record::{self, Aad, Kind, Record, RecordError};
 
@@ -30,11 +29,11 @@ pub struct Opened {
 pub type OpenedBurst = ArrayVec<Opened, BATCH>;
 
 /// A parsed record: its link, and which of the link's two sets of keys is tried.
-struct Parsed<'f> {
-    link: u32,
-    set: u8,
-    record: Record<'f>,
-    number: u64,
+pub(super) struct Parsed<'f> {
+    pub(super) link: u32,
+    pub(super) set: u8,
+    pub(super) record: Record<'f>,
+    pub(super) number: u64,
 }
 
 /// Why a record cannot be opened with a set of keys, before any tag is computed.
@@ -167,53 +166,12 @@ impl<C: Suite, const S: usize> State<C, S> {
         }
     }
 
-    /// Hands over what a foreign peer's opened record holds when it is no application data; false when it is.
-    fn take_content(&mut self, p: &Parsed<'_>, cell: u32) -> bool {
-        let content = record::inner_content_type(self.pool.plaintext(cell));
-        let epoch = self.keys(p.link, p.set).map_or(0, |keys| keys.generation);
-        match content {
-            Some((CONTENT_TYPE, _)) => return false,
-            // Nothing but padding: RFC 8446, 5.4 has an alert for it, and who sends it is no DTLS peer.
-            None => self.drop_cell(cell, DropReason::BadCell),
-            Some((content_type, len)) => {
-                let what = What::Record { link: p.link, epoch, number: p.number, content_type };
-                self.punt_range(what, cell, 0..len, DropReason::LinkControl);
-            }
-        }
-        true
-    }
-
-    /// A foreign peer's record that is shorter than a cell's: a handshake message, an alert or an ACK of its library. Taken
-    /// within the budget of second openings. False when it is none, or does not open.
-    fn open_short(&mut self, frame: &RxFrame<'_>) -> bool {
-        let Some(link) = self.endpoints.get(&frame.from) else { return false };
-        let Ok(record) = record::parse_short(frame.data, S) else { return false };
-        let rx = &self.rx[link as usize];
-        let Some(set) = rx.of_epoch(record.epoch_bits()).filter(|_| rx.peer == Peer::Foreign) else { return false };
-        let Some(keys) = self.keys(link, set) else { return false };
-        let mut mask = [MaskJob { key: keys.mask, sample: *record.sample(), mask: [0; 2] }];
-        C::Records::masks(self.mask_keys.items(), &mut mask);
-        let low = record.number(mask[0].mask);
-        let number = record::reconstruct(low, self.expected(link, set));
-        let Some(cell) = self.pool.take() else { return false };
-        let p = Parsed { link, set, record, number };
-        if !matches!(self.try_open(&p, set, number, low, cell), Ok(true)) {
-            self.pool.give(cell);
-            return false;
-        }
-        if !self.take_content(&p, cell) {
-            // Application data comes in cells.
-            self.drop_cell(cell, DropReason::RecordLength);
-        }
-        true
-    }
-
-    fn keys(&self, link: u32, set: u8) -> Option<&ReadKeys> {
+    pub(super) fn keys(&self, link: u32, set: u8) -> Option<&ReadKeys> {
         self.rx[link as usize].keys[usize::from(set)].as_ref()
     }
 
     /// The number to expect (`docs/wire.md`, W-NUM).
-    fn expected(&self, link: u32, set: u8) -> u64 {
+    pub(super) fn expected(&self, link: u32, set: u8) -> u64 {
         let rx = &self.rx[link as usize];
         let slot = self.classes[usize::from(rx.class)].slot_at(self.now);
         self.keys(link, set).map_or(0, |k| k.expected(rx.peer, slot))
@@ -299,7 +257,7 @@ impl<C: Suite, const S: usize> State<C, S> {
     }
 
     /// One opening on the budget. `Ok(false)`: it does not open so; an error when the budget is spent.
-    fn try_open(&mut self, p: &Parsed<'_>, set: u8, number: u64, low: u16, cell: u32) -> Verdict<bool> {
+    pub(super) fn try_open(&mut self, p: &Parsed<'_>, set: u8, number: u64, low: u16, cell: u32) -> Verdict<bool> {
         let Ok(key) = self.admit_record(p.link, set, number) else { return Ok(false) };
         let spent = &mut self.rx[p.link as usize].trials;
         if spent.0 != self.counters.turns {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::class::Rate;
-use drover_wire::control::{BootId, ClassKind, List, PutClass, PutLoop};
+use drover_wire::control::{BootId, ClassKind, List, Owner, Peer, PutClass, PutLoop};
 use proptest::prelude::*;
 
 const SIZES: Sizes = Sizes { links: 5, circuits: 6, pool: 512, transmit: 64 };
