@@ -1,15 +1,39 @@
-//! Links: handshakes, keys installed and renewed, peers that restart, floods; and the channel in a link's control cells.
+//! Links: handshakes, keys installed and renewed, peers that restart, floods; and the channel in a link's control cells
+//! (`docs/wire.md`, W-LNK).
 //!
-//! All state and no I/O: datagrams and cells come as punts, what is to be done goes to a [`Plane`].
+//! All state and no I/O: datagrams and cells come as punts, what is to be done goes to a [`Plane`](crate::plane::Plane).
+//!
+//! ```text
+//! links.rs    all links of a node: what comes in is sent to where it belongs
+//! table.rs    one link's state, and when it next has something to do
+//! outer.rs    handshakes in datagrams: dialling, answering, peers that restart
+//! install.rs  what a finished handshake becomes: a link on the data plane
+//! gate.rs     who may begin a handshake: MACs, cookies, pace
+//! trailer.rs  what first datagrams carry behind their records
+//! renewal.rs  handshakes in control cells: new keys for a link
+//! foreign.rs  records after the handshake with foreign peers: KeyUpdate, ACK, alerts
+//! owner.rs    the note left with the data plane, and taking links up again
+//! ```
+
+mod foreign;
+mod gate;
+mod install;
+mod links;
+mod outer;
+mod owner;
+mod renewal;
+mod table;
+mod trailer;
+
+#[cfg(test)]
+mod tests;
+
+pub use links::Links;
 
 use crate::channel::SendError;
-use crate::plane::{Now, Plane, PlaneError};
-use crate::zone::Zones;
-use drover_dtls::certificate::{Identity, NodeId, Role};
-use drover_wire::control::Punt;
+use crate::plane::Now;
+use drover_dtls::certificate::{NodeId, Role};
 use serde::Serialize;
-use std::net::SocketAddr;
-use std::sync::Arc;
 
 /// Class numbers that control uses on its data plane.
 pub mod class {
@@ -120,6 +144,12 @@ pub struct LinkCounters {
     pub refused: std::collections::BTreeMap<&'static str, u64>,
 }
 
+impl LinkCounters {
+    fn refuse(&mut self, reason: &'static str) {
+        *self.refused.entry(reason).or_default() += 1;
+    }
+}
+
 /// What circuits, rendezvous and calls need of the node's links: messages to neighbours, and who they are. [`Links`] is one;
 /// tests bring their own.
 pub trait Neighbours {
@@ -148,75 +178,5 @@ impl Neighbours for Links {
     }
     fn lower_ids_are_ours(&self, link: u32) -> bool {
         Links::lower_ids_are_ours(self, link)
-    }
-}
-
-/// The links of one node.
-pub struct Links {
-    _config: LinkConfig,
-}
-
-impl Links {
-    /// No links yet.
-    ///
-    /// # Errors
-    /// The handshake library refuses the identity.
-    pub fn new(_identity: Arc<Identity>, _zones: Arc<Zones>, config: LinkConfig, _now: Now) -> Result<Links, String> {
-        Ok(Links { _config: config })
-    }
-    /// Takes the links that the data plane has: after a restart of this process. Puts the classes first.
-    ///
-    /// # Errors
-    /// The data plane's.
-    pub fn adopt(&mut self, _plane: &mut dyn Plane, _now: Now) -> Result<(), PlaneError> {
-        todo!()
-    }
-    /// Wants a link to this peer from now on: dialled until it is there, and again when it is lost. Between two mixes the
-    /// smaller id dials at once, the other only when nothing comes.
-    pub fn dial(&mut self, _remote: SocketAddr, _peer: NodeId, _now: Now) {
-        todo!()
-    }
-    /// Takes what the data plane handed over; false when it is not for links.
-    pub fn on_punt(&mut self, _plane: &mut dyn Plane, _now: Now, _punt: &Punt<'_>) -> bool {
-        todo!()
-    }
-    /// Does what is due: timers, renewals, frames of channels.
-    pub fn on_tick(&mut self, _plane: &mut dyn Plane, _now: Now) {
-        todo!()
-    }
-    /// When [`Links::on_tick`] next has something to do, monotonic ns.
-    pub fn deadline(&self) -> Option<u64> {
-        todo!()
-    }
-    /// Sends a message to a neighbour; its number.
-    ///
-    /// # Errors
-    /// [`SendError`]; `None` when there is no such link.
-    pub fn send(&mut self, _now: Now, _link: u32, _kind: u8, _bytes: &[u8]) -> Result<u32, Option<SendError>> {
-        todo!()
-    }
-    /// What happened.
-    pub fn poll(&mut self) -> Option<LinkEvent> {
-        todo!()
-    }
-    /// The link to this peer.
-    pub fn link_of(&self, _peer: NodeId) -> Option<u32> {
-        todo!()
-    }
-    /// Who is at the other end of a link.
-    pub fn peer_of(&self, _link: u32) -> Option<PeerInfo> {
-        todo!()
-    }
-    /// Takes a link down: removed on the data plane, [`LinkEvent::Down`] follows.
-    pub fn drop_link(&mut self, _plane: &mut dyn Plane, _link: u32) {
-        todo!()
-    }
-    /// Whether, on this link, the smaller half of the circuit ids is ours (`docs/wire.md`, W-CELL-5).
-    pub fn lower_ids_are_ours(&self, _link: u32) -> bool {
-        todo!()
-    }
-    /// The counts.
-    pub fn counters(&self) -> &LinkCounters {
-        todo!()
     }
 }

@@ -1,5 +1,7 @@
 //! The control side's view of a data plane: requests with their outcome, cells and datagrams handed over.
 
+#[cfg(any(test, feature = "lab"))]
+pub mod fake;
 pub mod socket;
 
 use drover_wire::control::{Dump, Refusal, Request, Welcome};
