@@ -62,7 +62,7 @@ pub struct LinkEntry {
     pub admitted: u32,
     /// Control's cells that wait on the worker, or on their way to it.
     pub control: u32,
-    /// The generation of the newest keys under which something came; none before, and none while the link is silent.
+    /// The generation of the newest keys under which something came; none before.
     pub heard: Option<u32>,
     /// Nothing has come for a while.
     pub silent: bool,
