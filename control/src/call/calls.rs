@@ -157,6 +157,8 @@ pub struct Calls {
     /// Introductions that may be looked at, in thousandths, and when that was so.
     allowance: (u64, u64),
     last: Option<EndReason>,
+    /// When [`Calls::on_tick`] was last called.
+    looked: u64,
 }
 
 impl Calls {
@@ -175,6 +177,7 @@ impl Calls {
             next_request: 1,
             allowance: (INTRODUCTIONS * 4 * 1000, 0),
             last: None,
+            looked: 0,
         }
     }
 
@@ -391,6 +394,7 @@ impl Calls {
 
     /// Does what is due.
     pub fn on_tick(&mut self, halves: &mut dyn Halves, now: Now) {
+        self.looked = now.mono_ns;
         let mut out = Vec::new();
         self.signalling.on_tick(halves, now, &mut out);
         self.on_reach(halves, now, out);
@@ -437,9 +441,9 @@ impl Calls {
         }
     }
 
-    /// When [`Calls::on_tick`] next has something to do, monotonic ns; `now_ns` is now.
-    pub fn deadline(&self, now_ns: u64) -> Option<u64> {
-        let call = self.call.as_ref().map(|_| now_ns + LOOK);
+    /// When [`Calls::on_tick`] next has something to do, monotonic ns.
+    pub fn deadline(&self) -> Option<u64> {
+        let call = self.call.as_ref().map(|_| self.looked + LOOK);
         let closing = self.closing.iter().map(|(_, at)| *at).min();
         [call, closing, self.signalling.deadline()].into_iter().flatten().min()
     }

@@ -332,7 +332,10 @@ impl World {
                 }
             }
             for client in &mut self.clients {
-                client.calls.on_tick(&mut client.port, now);
+                // As the agent does: what is not due is not done.
+                if client.calls.deadline().is_some_and(|due| due <= now.mono_ns) {
+                    client.calls.on_tick(&mut client.port, now);
+                }
                 while let Some(event) = client.calls.poll() {
                     client.events.push(event);
                 }

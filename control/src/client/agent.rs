@@ -167,7 +167,7 @@ impl Agent {
                 }
             }
             let now = Now::read();
-            if more || brain.deadline(now.mono_ns).is_some_and(|due| due <= now.mono_ns + 1_000_000) {
+            if more || brain.deadline().is_some_and(|due| due <= now.mono_ns) {
                 brain.on_tick(&mut requests, now);
             }
             if let Some(error) = requests.gone() {
@@ -181,7 +181,7 @@ impl Agent {
                 tell(local, listeners, &event);
             }
             let now = Now::read().mono_ns;
-            let due = brain.deadline(now).map_or(NAP, |due| Duration::from_nanos(due.saturating_sub(now)));
+            let due = brain.deadline().map_or(NAP, |due| Duration::from_nanos(due.saturating_sub(now)));
             match poll.poll(&mut events, Some(if more { Duration::ZERO } else { due.min(NAP) })) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => return Err(format!("cannot poll: {error}")),
                 _ => {}

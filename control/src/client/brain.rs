@@ -173,10 +173,9 @@ impl Brain {
         self.settle(plane, now);
     }
 
-    /// When [`Brain::on_tick`] next has something to do, monotonic ns; `now_ns` is now.
-    pub fn deadline(&self, now_ns: u64) -> Option<u64> {
-        let calls = self.calls.deadline(now_ns);
-        [self.links.deadline(), self.builder.deadline(), calls].into_iter().flatten().min()
+    /// When [`Brain::on_tick`] next has something to do, monotonic ns.
+    pub fn deadline(&self) -> Option<u64> {
+        [self.links.deadline(), self.builder.deadline(), self.calls.deadline()].into_iter().flatten().min()
     }
 
     /// Does something with the calls: a command of the user.
