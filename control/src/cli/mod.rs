@@ -39,7 +39,7 @@ enum Command {
     /// links. The zone's identity is needed for these commands only: keep it offline. See docs/operations.md.
     #[command(subcommand)]
     Zone(zone::ZoneCommand),
-    /// Plays a voice through a chain of four mixes on this machine and measures what an observer sees
+    /// Plays a voice between two zones on this machine and measures what an observer sees
     Demo(crate::demo::DemoArgs),
     /// Makes and programs lab networks, whose keys come from a file (lab builds)
     #[command(subcommand)]
@@ -108,6 +108,7 @@ mod tests {
             "drover zone new north --out north",
             "drover zone document --zone north --mix m1 --mix m2.pem@[::1]:4001 --peer south --out north.zone",
             "drover zone check north.zone --authority north --json",
+            "drover demo --kill-control 5",
             "drover lab keys --mixes 4 --calls 1 --idle 5 --out net.toml",
             "drover lab program net.toml --generation 2 --switch",
             "drover lab crowd net.toml --seconds 3",

@@ -1,16 +1,41 @@
-//! `drover demo`: a voice through a chain of four mixes on this machine, and what an observer of the links sees of it.
+//! `drover demo`: a voice between two zones on this machine, and what an observer of the links sees of it.
 //!
-//! Four data planes and two clients run as processes of their own; a lab network joins them. Link rates are counted at each
-//! link's far end before, during and after a call (`docs/demo.md`).
+//! Four mixes, each a data plane and a control daemon, and two clients run as processes of their own; links and circuits
+//! come by handshake. Link rates are counted at each link's far end before, during and after a call (`docs/demo.md`).
+//!
+//! ```text
+//! stage.rs     from curtain to curtain
+//! cast.rs      identities, zone documents, configurations
+//! host.rs      the processes
+//! show.rs      what is waited for and watched meanwhile
+//! phone.rs     what clients and control daemons tell
+//! topology.rs  which links there are
+//! sampler.rs   their rates
+//! audio.rs     the voices
+//! kill.rs      with and without a control daemon
+//! report.rs    what came of it
+//! ```
 
 #[cfg(feature = "lab")]
 pub mod audio;
+#[cfg(feature = "lab")]
+mod cast;
+#[cfg(feature = "lab")]
+mod host;
+#[cfg(feature = "lab")]
+mod kill;
+#[cfg(feature = "lab")]
+mod phone;
 #[cfg(feature = "lab")]
 pub mod report;
 #[cfg(feature = "lab")]
 mod sampler;
 #[cfg(feature = "lab")]
+mod show;
+#[cfg(feature = "lab")]
 mod stage;
+#[cfg(feature = "lab")]
+mod topology;
 
 use clap::Args;
 use std::path::PathBuf;
@@ -22,10 +47,10 @@ pub const SECONDS: f64 = 20.0;
 /// Least and greatest length of the call's audio, s.
 pub const SECONDS_RANGE: std::ops::RangeInclusive<f64> = 1.0..=3_600.0;
 
-/// Plays a voice through a chain of four mixes on this machine and measures what an observer sees.
+/// Plays a voice between two zones on this machine and measures what an observer sees.
 ///
-/// Two clients and four mixes start as processes on loopback; every link carries chaff at a constant rate. Then a call goes
-/// up and a voice is played through it as G.711 RTP, both ways. Link rates, counted at the far end of each link, must be
+/// Two zones of two mixes and one client each start as processes on loopback and make their links by handshake; every link
+/// carries chaff at a constant rate. Then one client calls the other and a voice is played as G.711 RTP, both ways. Link rates, counted at the far end of each link, must be
 /// the same before, during and after the call. Results: report.json, caller.wav (what was said), callee.wav (what arrived)
 /// and links.svg in the output folder. The exit status is not 0 when the voice did not arrive.
 #[derive(Clone, Debug, Args)]
@@ -45,7 +70,7 @@ pub struct DemoArgs {
     /// Folder for the results
     #[arg(long, default_value = "target/demo")]
     pub out: PathBuf,
-    /// Seed of the speech-like signals; never of a key
+    /// Seed of the speech-like signals and of the clients' choice of mixes; never of a key
     #[arg(long)]
     pub seed: Option<u64>,
     /// Print the report as JSON and no progress
@@ -57,6 +82,10 @@ pub struct DemoArgs {
     /// Tick of mixes and clients in µs
     #[arg(long, default_value_t = 1000)]
     pub tick_us: u64,
+    /// Kill the control daemon of the caller's mix at this second of the call; it comes back 5 s later, and as long as the
+    /// call lasts the same is done again 5 s after that
+    #[arg(long, value_name = "S")]
+    pub kill_control: Option<f64>,
 }
 
 /// Runs the demo.

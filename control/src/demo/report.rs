@@ -1,5 +1,6 @@
 //! The demo's report: `report.json`, field by field in `docs/demo.md`, and the same for people.
 
+use crate::report::stats::{Interval, quantile};
 use crate::report::text::{Align, Table, count, number};
 use drover_dataplane::drops::DropReason;
 use serde::{Deserialize, Serialize};
@@ -29,10 +30,18 @@ pub struct Report {
     pub rtp_received: u64,
     /// Of these, with every byte as it was sent.
     pub rtp_intact: u64,
-    /// Logical links that carried the call's cells.
+    /// Logical links that carried the call's cells, those inside a mix among them.
     pub hops: u64,
-    /// Their names, from caller to callee.
+    /// Their names, from caller to callee; a link inside a mix is a1=a1.
     pub path_links: Vec<String>,
+    /// Handshakes that made the links, as each link's dialler and listener timed them; null when nobody told.
+    pub handshakes_ms: Option<Times>,
+    /// From the caller's wish to a call that carries voice, ms; null when the client does not tell.
+    pub circuit_setup_ms: Option<f64>,
+    /// Renewals of links' keys from the links' start to the end, by all ends.
+    pub rekeys: u64,
+    /// The short authentication string, the same at both clients.
+    pub sas: String,
     /// From a packet's sending to its arrival, ms; null when none arrived.
     pub one_way_ms: Option<OneWay>,
     /// Transmission rating R of the E-model (ITU-T G.107); 0 when nothing arrived.
@@ -49,6 +58,56 @@ pub struct Report {
     pub drops: BTreeMap<String, u64>,
     /// The callee's own voice.
     pub reverse: Reverse,
+    /// With --kill-control: what the death of a control daemon did.
+    pub kill_control: Option<KillControl>,
+}
+
+/// Several times, in few figures.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Times {
+    /// How many.
+    pub count: u64,
+    /// Median, ms.
+    pub p50: f64,
+    /// The longest, ms.
+    pub max: f64,
+}
+
+impl Times {
+    /// The figures of some times; none of nothing.
+    pub fn of(times: &[f64]) -> Option<Times> {
+        let (p50, max) = (quantile(times, 0.5)?, quantile(times, 1.0)?);
+        Some(Times { count: times.len() as u64, p50, max })
+    }
+}
+
+/// A figure without and with something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pair<T> {
+    /// While the control daemon ran.
+    pub before: T,
+    /// From its death until it was ready again.
+    pub after: T,
+}
+
+/// What a data plane did while its control daemon was dead, and while it was not.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KillControl {
+    /// The mix.
+    pub mix: String,
+    /// Second of the call at which the daemon was first killed.
+    pub at_s: f64,
+    /// Links that the restarted daemon took over from the data plane.
+    pub adopted_links: u64,
+    /// 99th percentile of the lateness of the data plane's departures, µs.
+    pub lateness_p99_us: Pair<f64>,
+    /// Slots that the data plane missed.
+    pub missed_slots: Pair<u64>,
+    /// Mean of the windows' 99th percentiles, after less before, µs, and its 95 % interval; null with too few windows.
+    pub lateness_p99_difference_us: Option<Interval>,
 }
 
 /// Percentiles of a delay.
@@ -161,6 +220,17 @@ impl Report {
         let (real, chaff) = (count(self.cells_real), count(self.cells_chaff));
         writeln!(to, "What was inside: {real} cells of the call, {chaff} of chaff ({part} % real).")?;
         writeln!(to, "The call went over {} links: {}.", self.hops, self.path_links.join(", "))?;
+        if let Some(Times { count, p50, max }) = self.handshakes_ms {
+            let (p50, max) = (number(p50, 1), number(max, 1));
+            writeln!(
+                to,
+                "{count} handshakes made the links: median {p50} ms, at most {max} ms. Keys renewed: {}.",
+                self.rekeys
+            )?;
+        }
+        if let Some(setup) = self.circuit_setup_ms {
+            writeln!(to, "The call was up after {} ms. Both sides show {}.", number(setup, 0), self.sas)?;
+        }
         let (sent, received, intact) = (count(self.rtp_sent), count(self.rtp_received), count(self.rtp_intact));
         writeln!(to, "Voice: {sent} packets said, {received} heard, {intact} of them bit for bit.")?;
         let Reverse { rtp_sent, rtp_received, rtp_intact } = self.reverse;
@@ -171,6 +241,21 @@ impl Report {
             let verdict = crate::media::emodel::Rating { r_factor: self.r_factor, mos: self.mos }.verdict();
             write!(to, "One way: median {p50} ms, 99 % within {p99} ms. ")?;
             writeln!(to, "R {}, MOS {}: {verdict}.", number(self.r_factor, 1), number(self.mos, 2))?;
+        }
+        if let Some(kill) = &self.kill_control {
+            let KillControl { mix, at_s, adopted_links, lateness_p99_us: late, missed_slots: missed, .. } = kill;
+            writeln!(
+                to,
+                "The control daemon of {mix} was killed at {} s and took {adopted_links} links over when it came back.",
+                number(*at_s, 1)
+            )?;
+            let (before, after) = (number(late.before, 0), number(late.after, 0));
+            write!(to, "Its data plane meanwhile: 99 % of departures within {after} µs, else {before} µs; ")?;
+            writeln!(to, "slots missed: {}, else {}.", count(missed.after), count(missed.before))?;
+            if let Some(Interval { mean, low, high }) = kill.lateness_p99_difference_us {
+                let [mean, low, high] = [mean, low, high].map(|us| number(us, 0));
+                writeln!(to, "That differs by {mean} µs (95 % interval {low} to {high} µs).")?;
+            }
         }
         for (reason, n) in &self.drops {
             writeln!(to, "Dropped: {} {reason}: {}", count(*n), text_of(reason))?;
@@ -199,7 +284,7 @@ mod tests {
     fn good() -> Report {
         let reverse = Reverse { rtp_sent: 10, rtp_received: 10, rtp_intact: 10 };
         let link = LinkRates {
-            name: "m1=m2".into(),
+            name: "a1=a2".into(),
             rate_before: 200.0,
             rate_during: 199.0,
             rate_after: 201.0,
@@ -234,8 +319,20 @@ mod tests {
     fn the_text_names_rates_and_files() {
         assert!((good().links[0].spread() - 0.01).abs() < 1e-9);
         assert_eq!(LinkRates::default().spread(), 0.0);
-        let text = good().text(Path::new("out"));
-        for word in ["m1=m2", "199.00", "1.00 %", "out/links.svg", "out/callee.wav", "median 60.0 ms"] {
+        assert_eq!(Times::of(&[30.0, 10.0, 20.0]), Some(Times { count: 3, p50: 20.0, max: 30.0 }));
+        let kill_control = Some(KillControl {
+            mix: "a2".into(),
+            adopted_links: 5,
+            lateness_p99_difference_us: Some(Interval { mean: -3.0, low: -20.0, high: 14.0 }),
+            ..Default::default()
+        });
+        let report = Report { handshakes_ms: Times::of(&[7.5]), kill_control, sas: "123456".into(), ..good() };
+        let report = Report { circuit_setup_ms: Some(812.0), rekeys: 3, ..report };
+        let text = report.text(Path::new("out"));
+        for word in ["median 7.5 ms", "renewed: 3", "812 ms", "123456", "of a2 was killed", "-20 to 14 µs"] {
+            assert!(text.contains(word), "{word} lacks in {text}");
+        }
+        for word in ["a1=a2", "199.00", "1.00 %", "out/links.svg", "out/callee.wav", "median 60.0 ms"] {
             assert!(text.contains(word), "{word} lacks in {text}");
         }
     }

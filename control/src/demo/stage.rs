@@ -1,29 +1,28 @@
 //! The demo from curtain to curtain: processes, keys, three windows of time, a voice, and the report.
 
 use super::audio::{Heard, Listener, compare, play};
+use super::cast::{CLIENTS, Cast};
+use super::host::Host;
+use super::kill::Kill;
 use super::report::{Report, Reverse};
-use super::sampler::{Sampler, Window};
+use super::sampler::Window;
+use super::show::Show;
 use super::{DemoArgs, SECONDS, SECONDS_RANGE, stop_on_signals};
-use crate::lab::host::Host;
-use crate::lab::make::{Plan, network};
-use crate::lab::network::Network;
-use crate::lab::program::{FIRST_GENERATION, Programmer};
 use crate::media::{SAMPLE_RATE, speech, wav};
+use crate::plane::Now;
 use crate::report::svg::links_chart;
 use crate::report::text::Progress;
 use crate::socket::reports::{LabStatus, Status};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
 
-/// Time that all processes have to get ready, and all links to be heard.
-const DEADLINE: Duration = Duration::from_secs(20);
-/// Time between two readings of the links.
-const EVERY: f64 = 0.5;
+/// Time between two readings of the links, s.
+pub(super) const EVERY: f64 = 0.5;
+/// A control daemon that is killed during the call has this long to come back before the call's end, s.
+pub(super) const COME_BACK: f64 = 8.0;
 /// Length of the windows before and after the call, s.
 const CALM: f64 = 5.0;
 /// Left out where the call goes up and down, s: one reading and the circuits' first rounds.
@@ -53,47 +52,43 @@ pub fn main(args: &DemoArgs) -> Result<(), String> {
 fn run(args: &DemoArgs, stop: &Arc<AtomicBool>) -> Result<Report, String> {
     let plan = check(args)?;
     let (voice, seconds) = voice(args, plan.seed)?;
+    check_kill(args, seconds)?;
     let reply_voice = speech::generate(plan.seed.wrapping_add(1), seconds);
     std::fs::create_dir_all(&args.out)
         .map_err(|error| format!("--out {}: {error}; name a folder that can be made", args.out.display()))?;
     let mut progress = Progress::stderr(args.json);
 
-    let mut network =
-        network(&Plan { mixes: 4, calls: 1, cell: args.cell, rate: args.rate, idle: 0, workers: 1, ipv6: args.ipv6 })?;
+    let ip: IpAddr = if args.ipv6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
+    let (caller_hears, callee_hears) = (Listener::bind(ip)?, Listener::bind(ip)?);
+    progress.update("making two zones, four mixes and two clients");
+    let cast = Cast::make(args, plan.seed, Now::read().unix_s, [caller_hears.address, callee_hears.address])?;
     progress.update("starting four mixes and two clients");
-    let mut stage = Stage::start(args, &mut network)?;
-    let mut programmer = Programmer::connect(&network, FIRST_GENERATION).map_err(|error| error.to_string())?;
-    programmer.without_ends().map_err(|error| error.to_string())?;
-    let mut show = Show {
-        begin: Instant::now(),
-        stop,
-        host: &mut stage.host,
-        programmer: &mut programmer,
-        sampler: Sampler::new(&network),
-        progress: &mut progress,
-    };
+    let host = Host::start(&cast)?;
+    let mut show = Show::new(&cast, host, stop, &mut progress)?;
     show.wait_for_links()?;
+    show.wait_for_registrations()?;
 
     let at_start = show.statuses()?;
     let from = show.now();
     show.play_until(from + CALM, "before the call")?;
     let before = Window { from, to: show.now() };
 
-    let call_up = show.now();
-    show.programmer.call_up(0).map_err(|error| error.to_string())?;
-    show.wait_for_call()?;
+    let call_from = show.now();
+    let up = show.call()?;
     let voices_stop = Arc::new(AtomicBool::new(false));
     let _silence = OnDrop(Arc::clone(&voices_stop));
-    let hears = [stage.callee_hears, stage.caller_hears].map(|listener| listener.listen(&voices_stop));
+    let hears = [callee_hears, caller_hears].map(|listener| listener.listen(&voices_stop));
     // Numbers as RFC 3550 wants them, from the seed: no key comes from it.
     let numbers = |salt: u64| {
         let n = (plan.seed ^ salt).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         ((n >> 32) as u32, n as u16, (n >> 16) as u32)
     };
     let says = [
-        play(&voice, stage.caller_takes, numbers(1), &voices_stop)?,
-        play(&reply_voice, stage.callee_takes, numbers(2), &voices_stop)?,
+        play(&voice, cast.clients[0].takes, numbers(1), &voices_stop)?,
+        play(&reply_voice, cast.clients[1].takes, numbers(2), &voices_stop)?,
     ];
+    let call_up = show.now();
+    show.kill = Kill::new(args.kill_control, cast.choices[0][0], (call_up, call_up + seconds));
     let edge = EDGE.min(seconds / 4.0);
     show.play_until(call_up + seconds, "the call is up")?;
     let during = Window { from: call_up + edge, to: show.now() };
@@ -104,7 +99,7 @@ fn run(args: &DemoArgs, stop: &Arc<AtomicBool>) -> Result<Report, String> {
     }
     let said = says.map(|thread| thread.join().map_err(|_| "a thread that plays a voice panicked".to_owned()));
     let call_down = show.now();
-    show.programmer.call_down(0).map_err(|error| error.to_string())?;
+    show.hang_up()?;
     voices_stop.store(true, Ordering::Relaxed);
     let heard = hears.map(|thread| thread.join().map_err(|_| "a thread that hears a voice panicked".to_owned()));
     let ([forth, back], [heard_forth, heard_back]) = (said, heard);
@@ -116,18 +111,22 @@ fn run(args: &DemoArgs, stop: &Arc<AtomicBool>) -> Result<Report, String> {
     let after = Window { from, to: show.now() };
     let at_end = show.statuses()?;
 
-    let links = show.sampler.rates([before, during, after])?;
-    let path_links = show.sampler.carried(during);
-    let series = show.sampler.series();
-    progress.finish();
-    stage.host.end();
     let mut report = report_of(&forth, &back, &at_start, &at_end);
+    show.links_told(&mut report)?;
+    let carried = show.sampler.carried(&show.topology, during, f64::from(args.rate));
+    let hops = show.topology.follow(CLIENTS[0], &carried);
+    report.hops = hops as u64;
+    report.path_links = show.topology.links[..hops].iter().map(|link| link.name.clone()).collect();
+    report.links = show.sampler.rates(&show.topology, [before, during, after])?;
+    let series = show.sampler.series(&show.topology);
+    report.kill_control = show.kill.told(&cast, plan.seed);
+    show.host.end();
+    progress.finish();
     report.version = env!("CARGO_PKG_VERSION").to_owned();
     (report.seconds, report.cell, report.rate, report.seed) = (seconds, args.cell, args.rate, plan.seed);
-    (report.hops, report.links) = (path_links.len() as u64, links);
-    report.path_links = path_links;
-    let title = format!("A call over four mixes: cells of {} bytes, u = {} a second", args.cell, args.rate);
-    write_files(&args.out, &report, &forth, &links_chart(&title, (call_up, call_down), &series))?;
+    (report.circuit_setup_ms, report.sas) = (up.set_up_ms, up.sas);
+    let title = format!("A call between two zones: cells of {} bytes, u = {} a second", args.cell, args.rate);
+    write_files(&args.out, &report, &forth, &links_chart(&title, (call_from, call_down), &series))?;
     Ok(report)
 }
 
@@ -151,6 +150,17 @@ fn check(args: &DemoArgs) -> Result<Drawn, String> {
     // Six bytes: a number that JSON readers keep exactly.
     let seed = args.seed.unwrap_or(u64::from_le_bytes(drawn) >> 16);
     Ok(Drawn { seed })
+}
+
+/// Whether the control daemon that shall be killed can come back during a call of this length.
+fn check_kill(args: &DemoArgs, seconds: f64) -> Result<(), String> {
+    let latest = seconds - COME_BACK;
+    match args.kill_control.filter(|at| !(1.0..=latest).contains(at)) {
+        None => Ok(()),
+        Some(at) => Err(format!(
+            "--kill-control {at}: 1 to {latest} in a call of {seconds} s, so that it comes back during the call; see --seconds"
+        )),
+    }
 }
 
 /// The caller's voice and its length, s.
@@ -179,105 +189,6 @@ struct OnDrop(Arc<AtomicBool>);
 impl Drop for OnDrop {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// The running processes, and where voices come out.
-struct Stage {
-    host: Host,
-    caller_takes: SocketAddr,
-    callee_takes: SocketAddr,
-    caller_hears: Listener,
-    callee_hears: Listener,
-}
-
-impl Stage {
-    fn start(args: &DemoArgs, network: &mut Network) -> Result<Stage, String> {
-        let ip: IpAddr = if args.ipv6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
-        let (caller_hears, callee_hears) = (Listener::bind(ip)?, Listener::bind(ip)?);
-        let hears = |name: &str| Some(if name == "caller" { caller_hears.address } else { callee_hears.address });
-        let host = Host::start(network, args.tick_us, hears)?;
-        let takes = |name: &str| {
-            let takes = network.node(name).and_then(|node| host.takes[node]);
-            takes.ok_or_else(|| format!("the demo's network has no client {name}"))
-        };
-        let (caller_takes, callee_takes) = (takes("caller")?, takes("callee")?);
-        Ok(Stage { host, caller_takes, callee_takes, caller_hears, callee_hears })
-    }
-}
-
-/// The demo while it runs: readings are taken, and failures of processes noticed, whatever it waits for.
-struct Show<'s, 'n> {
-    begin: Instant,
-    stop: &'s AtomicBool,
-    host: &'s mut Host,
-    programmer: &'s mut Programmer<'n>,
-    sampler: Sampler<'n>,
-    progress: &'s mut Progress<std::io::Stderr>,
-}
-
-impl Show<'_, '_> {
-    fn now(&self) -> f64 {
-        self.begin.elapsed().as_secs_f64()
-    }
-
-    /// Reads the links every half second until `until`, and at that instant.
-    fn play_until(&mut self, until: f64, what: &str) -> Result<(), String> {
-        loop {
-            if self.stop.load(Ordering::Relaxed) {
-                return Err("stopped by a signal; the processes of the demo are ended".to_owned());
-            }
-            let at = self.now();
-            self.host.check()?;
-            self.sampler.take(at, self.programmer)?;
-            let left = until - self.now();
-            if left <= 0.0 {
-                return Ok(());
-            }
-            self.progress.update(&format!("{at:5.1} s  {what}, {:.0} s to go", left.ceil()));
-            // The readings' rhythm; a signal is noticed soon enough.
-            thread::sleep(Duration::from_secs_f64(left.min(EVERY)));
-        }
-    }
-
-    /// Waits until something has arrived over every link in both directions.
-    fn wait_for_links(&mut self) -> Result<(), String> {
-        let deadline = Instant::now() + DEADLINE;
-        loop {
-            self.play_until(0.0, "links come up")?;
-            let silent = self.sampler.silent().join(", ");
-            if silent.is_empty() {
-                self.sampler.samples.clear();
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                return Err(format!(
-                    "nothing arrives over {silent}; does a packet filter drop UDP on loopback? (nft list ruleset)"
-                ));
-            }
-            self.progress.update(&format!("waiting for the first record over {silent}"));
-            thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    /// Waits until both clients hear the other's cells: who speaks before has not been connected yet.
-    fn wait_for_call(&mut self) -> Result<(), String> {
-        let deadline = Instant::now() + DEADLINE;
-        let hears = |status: &Status| status.workers.iter().filter_map(|w| w.lab.as_ref()).any(|lab| lab.delivered > 0);
-        while self.statuses()?.iter().filter(|status| status.ends > 0).filter(|status| hears(status)).count() < 2 {
-            if Instant::now() > deadline {
-                return Err(
-                    "the call's cells do not get through; `drover status` at each mix tells what it drops".into()
-                );
-            }
-            self.play_until(self.now() + 0.05, "the call goes up")?;
-        }
-        Ok(())
-    }
-
-    fn statuses(&mut self) -> Result<Vec<Status>, String> {
-        let ask = |node: &mut crate::lab::program::NodeHandle| node.socket.status().map_err(|error| error.to_string());
-        self.programmer.nodes.iter_mut().map(ask).collect()
     }
 }
 
@@ -339,6 +250,7 @@ mod tests {
             json: true,
             ipv6: true,
             tick_us: 500,
+            kill_control: None,
         }
     }
 
@@ -352,6 +264,10 @@ mod tests {
         ] {
             assert!(check(&args).err().expect(flag).contains(flag));
         }
+        let kill = |at| DemoArgs { kill_control: Some(at), ..args() };
+        assert!(check_kill(&kill(5.0), 20.0).is_ok() && check_kill(&args(), 2.0).is_ok());
+        assert!(check_kill(&kill(13.0), 20.0).expect_err("too late").contains("--kill-control 13"));
+        assert!(check_kill(&kill(f64::NAN), 20.0).is_err());
         let missing = DemoArgs { wav: Some("nowhere.wav".into()), ..args() };
         assert!(voice(&missing, 1).expect_err("no file").contains("nowhere.wav"));
     }

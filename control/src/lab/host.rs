@@ -102,10 +102,11 @@ impl Host {
 }
 
 /// A folder for sockets and configurations, removed at the end.
-struct RunFolder(PathBuf);
+pub(crate) struct RunFolder(pub(crate) PathBuf);
 
 impl RunFolder {
-    fn make() -> Result<RunFolder, String> {
+    /// A new one, for this user alone.
+    pub(crate) fn make() -> Result<RunFolder, String> {
         let mut drawn = [0; 8];
         getrandom::fill(&mut drawn).map_err(|error| format!("the system gives no random bytes: {error}"))?;
         let path = std::env::temp_dir().join(format!("drover-lab-{:016x}", u64::from_le_bytes(drawn)));
@@ -123,7 +124,7 @@ impl Drop for RunFolder {
 }
 
 /// The cores that this process may run on.
-fn cores() -> Vec<usize> {
+pub(crate) fn cores() -> Vec<usize> {
     let set = rustix::thread::sched_getaffinity(None);
     let allowed =
         |set: rustix::thread::CpuSet| (0..rustix::thread::CpuSet::MAX_CPU).filter(|n| set.is_set(*n)).collect();
@@ -133,7 +134,7 @@ fn cores() -> Vec<usize> {
 
 /// A UDP port that is free now. Clients are told their RTP ports by configuration; that another program takes it meanwhile
 /// is unlikely, and the client then says so.
-fn free_port(ip: IpAddr) -> Result<SocketAddr, String> {
+pub(crate) fn free_port(ip: IpAddr) -> Result<SocketAddr, String> {
     let socket = UdpSocket::bind((ip, 0)).map_err(|error| format!("no UDP port on {ip}: {error}"))?;
     socket.local_addr().map_err(|error| error.to_string())
 }
@@ -178,7 +179,8 @@ fn client_config(
     )
 }
 
-fn quoted(path: &Path) -> String {
+/// A path as TOML writes it.
+pub(crate) fn quoted(path: &Path) -> String {
     toml::Value::String(path.to_string_lossy().into_owned()).to_string()
 }
 

@@ -69,6 +69,8 @@ impl Process {
     pub fn start(name: &str, program: &Path, config: &Path) -> Result<Process, String> {
         let mut command = Command::new(program);
         command.arg(config).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // A demonstration's processes do not stay behind, however it ends.
+        drover_nic::child::end_with_parent(&mut command, Signal::TERM);
         let mut child =
             command.spawn().map_err(|error| format!("{}: cannot be started: {error}", program.display()))?;
         let (tell, ready) = channel();

@@ -1,0 +1,240 @@
+//! Who plays: two zones of two mixes each, a caller in one and a callee in the other, with identities, documents and
+//! configurations made for this run in a folder that goes with it.
+
+use super::DemoArgs;
+use super::topology::Known;
+use crate::lab::host::{RunFolder, cores, free_port, quoted};
+use crate::zone::{MixEntry, PeerZone, Slots, ZoneDocument};
+use drover_dtls::certificate::{Identity, Role};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// Zones, and their mixes' names begin with theirs.
+const ZONES: [&str; 2] = ["a", "b"];
+/// Mixes of a zone.
+const MIXES: usize = 2;
+/// Clients, one a zone.
+pub const CLIENTS: [&str; 2] = ["caller", "callee"];
+/// Certificates and documents are valid for a day: nobody needs them tomorrow.
+const DAYS: u32 = 1;
+/// Links' keys are renewed this often, s: several times in a demo.
+const REKEY_S: u32 = 10;
+/// A client keeps its rendezvous mix this long, s.
+const EPOCH_S: u32 = 3_600;
+/// Slots of a round: client links one for a call and one for all else, mix links four.
+const SLOTS: [u32; 2] = [2, 4];
+/// r of every link.
+const RATCHET_BITS: u8 = 24;
+
+/// One mix's files.
+pub struct MixFiles {
+    /// Its name.
+    pub name: String,
+    /// Configuration of its data plane.
+    pub data_plane: PathBuf,
+    /// The data plane's control socket.
+    pub data_plane_socket: PathBuf,
+    /// Configuration of its control daemon.
+    pub control: PathBuf,
+    /// The control daemon's own socket.
+    pub control_socket: PathBuf,
+}
+
+/// One client's files.
+pub struct ClientFiles {
+    /// Its name.
+    pub name: String,
+    /// Its configuration.
+    pub config: PathBuf,
+    /// The control socket of the data plane in it.
+    pub data_plane_socket: PathBuf,
+    /// Its own socket, for calls.
+    pub socket: PathBuf,
+    /// Where it takes RTP.
+    pub takes: SocketAddr,
+}
+
+/// Everybody.
+pub struct Cast {
+    /// a1, a2, b1, b2.
+    pub mixes: Vec<MixFiles>,
+    /// Caller, callee.
+    pub clients: Vec<ClientFiles>,
+    /// Names and ids: mixes, then clients.
+    pub known: Vec<Known>,
+    /// Each client's first mix and rendezvous mix, by place in `mixes`.
+    pub choices: [[usize; 2]; 2],
+    // Removed last: fields are dropped in order.
+    folder: RunFolder,
+}
+
+impl Cast {
+    /// Makes everything. `hears` is where caller and callee send what they hear; first and rendezvous mixes come from
+    /// `seed`.
+    ///
+    /// # Errors
+    /// What cannot be made or written.
+    pub fn make(args: &DemoArgs, seed: u64, unix_s: u64, hears: [SocketAddr; 2]) -> Result<Cast, String> {
+        let folder = RunFolder::make()?;
+        let at = folder.0.as_path();
+        let ip: IpAddr = if args.ipv6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
+        let text = |error: drover_dtls::certificate::CertificateError| error.to_string();
+        let (mut known, mut mixes, mut documents) = (Vec::new(), Vec::new(), Vec::new());
+        let zones = ZONES.map(|zone| Identity::new_zone(zone, unix_s, DAYS).map_err(text));
+        let [a, b] = zones;
+        let zones = [a?, b?];
+        let mut know = |name: &str, identity: &Identity| {
+            known.push(Known { name: name.to_owned(), id: identity.certificate().id().to_string() });
+            identity.save(&at.join(name)).map_err(text)
+        };
+        let mut entries = Vec::new();
+        for (zone, authority) in ZONES.iter().zip(&zones) {
+            let mut of_zone = Vec::new();
+            for number in 1..=MIXES {
+                let name = format!("{zone}{number}");
+                let identity = authority.issue(&name, Role::Mix, unix_s, DAYS).map_err(text)?;
+                know(&name, &identity)?;
+                let certificate = identity.certificate().clone();
+                of_zone.push(MixEntry { name, address: free_port(ip)?, certificate });
+            }
+            entries.push(of_zone);
+        }
+        for (place, zone) in ZONES.iter().enumerate() {
+            let other = 1 - place;
+            let document = ZoneDocument {
+                zone: (*zone).to_owned(),
+                serial: 1,
+                validity: (unix_s - 60, unix_s + u64::from(DAYS) * 86_400 - 3_600),
+                cell: args.cell,
+                rate: args.rate,
+                ratchet_bits: RATCHET_BITS,
+                rekey_s: REKEY_S,
+                epoch_s: EPOCH_S,
+                client: Slots { slots: SLOTS[0] },
+                within: Slots { slots: SLOTS[1] },
+                pair: Slots { slots: SLOTS[1] },
+                authority: zones[place].certificate().clone(),
+                mixes: entries[place].clone(),
+                peers: vec![PeerZone { zone: ZONES[other].to_owned(), authority: zones[other].certificate().clone() }],
+            };
+            let signed = document.sign(&zones[place]).map_err(|error| error.to_string())?;
+            documents.push(write(at, &format!("{zone}.zone"), &signed)?);
+        }
+        let documents_of = |place: usize| {
+            let both = [&documents[place], &documents[1 - place]].map(|path| quoted(path));
+            format!("zones = [{}, {}]\n", both[0], both[1])
+        };
+        let cores = cores();
+        let mut core = (0..).map(|n| cores[n % cores.len()]);
+        for (place, of_zone) in entries.iter().enumerate() {
+            for mix in of_zone {
+                let core = core.next().unwrap_or_default();
+                mixes.push(mix_files(at, args, mix, core, &documents_of(place))?);
+            }
+        }
+        let choices = choices(seed);
+        let mut clients = Vec::new();
+        for (place, name) in CLIENTS.iter().enumerate() {
+            let identity = zones[place].issue(name, Role::Client, unix_s, DAYS).map_err(text)?;
+            know(name, &identity)?;
+            let [first, rendezvous] = choices[place].map(|mix| mixes[mix].name.as_str());
+            let line = Line {
+                name,
+                listen: SocketAddr::new(ip, 0),
+                core: core.next().unwrap_or_default(),
+                takes: free_port(ip)?,
+                hears: hears[place],
+                first,
+                rendezvous,
+                answers: place == 1,
+            };
+            clients.push(client_files(at, args, &line, &documents_of(place))?);
+        }
+        Ok(Cast { mixes, clients, known, choices, folder: folder })
+    }
+
+    /// The file with the callee's certificate, as a caller has got it somehow.
+    pub fn callee_certificate(&self) -> PathBuf {
+        self.folder.0.join(CLIENTS[1]).join("certificate.pem")
+    }
+}
+
+/// First and rendezvous mix of caller and callee, each one of its zone's, by place.
+fn choices(seed: u64) -> [[usize; 2]; 2] {
+    use rand::{Rng, SeedableRng};
+    let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
+    [0, 1].map(|zone| [(); 2].map(|()| zone * MIXES + rng.random_range(0..MIXES)))
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf, String> {
+    let path = folder.join(name);
+    std::fs::write(&path, text).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(path)
+}
+
+fn mix_files(folder: &Path, args: &DemoArgs, mix: &MixEntry, core: usize, documents: &str) -> Result<MixFiles, String> {
+    let name = mix.name.clone();
+    let socket = folder.join(format!("{name}.sock"));
+    let control_socket = folder.join(format!("{name}-control.sock"));
+    let data_plane = format!(
+        "cell = {}\n\
+         [control]\nsocket = {}\n\
+         [pacing]\npolicy = \"tick\"\ntick_us = {}\n\
+         [limits]\nlinks = 64\ncircuits = 64\ncells = 2048\ntransmit = 1024\n\
+         [[worker]]\nlisten = \"{}\"\ncore = {core}\n",
+        args.cell,
+        quoted(&socket),
+        args.tick_us,
+        mix.address,
+    );
+    let control = format!(
+        "identity = {}\n{documents}data_plane = {}\ncontrol_socket = {}\n",
+        quoted(&folder.join(&name)),
+        quoted(&socket),
+        quoted(&control_socket),
+    );
+    Ok(MixFiles {
+        data_plane: write(folder, &format!("{name}-data-plane.toml"), &data_plane)?,
+        data_plane_socket: socket,
+        control: write(folder, &format!("{name}-control.toml"), &control)?,
+        control_socket,
+        name,
+    })
+}
+
+/// A client's part.
+struct Line<'c> {
+    name: &'c str,
+    listen: SocketAddr,
+    core: usize,
+    takes: SocketAddr,
+    hears: SocketAddr,
+    first: &'c str,
+    rendezvous: &'c str,
+    answers: bool,
+}
+
+fn client_files(folder: &Path, args: &DemoArgs, line: &Line<'_>, documents: &str) -> Result<ClientFiles, String> {
+    let Line { name, listen, core, takes, hears, first, rendezvous, answers } = line;
+    let socket = folder.join(format!("{name}.sock"));
+    let agent = folder.join(format!("{name}-agent.sock"));
+    let text = format!(
+        "cell = {}\ncontrol_socket = {}\nlisten = \"{listen}\"\ntick_us = {}\ncore = {core}\n\
+         identity = {}\n{documents}mix = \"{first}\"\nstate = {}\nsocket = {}\nauto_answer = {answers}\n\
+         lab_rendezvous = \"{rendezvous}\"\n\
+         [[end]]\nend = 1\nrtp_listen = \"{takes}\"\nrtp_send_to = \"{hears}\"\n",
+        args.cell,
+        quoted(&socket),
+        args.tick_us,
+        quoted(&folder.join(name)),
+        quoted(&folder.join(format!("{name}-state"))),
+        quoted(&agent),
+    );
+    Ok(ClientFiles {
+        name: (*name).to_owned(),
+        config: write(folder, &format!("{name}.toml"), &text)?,
+        data_plane_socket: socket,
+        socket: agent,
+        takes: *takes,
+    })
+}
