@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 const DEADLINE: Duration = Duration::from_secs(30);
 /// How long a killed control daemon stays away.
 pub const AWAY: Duration = Duration::from_secs(5);
+/// Time in which a process that fails has ended.
+const CAUSE: Duration = Duration::from_millis(500);
 /// Lines of supervisors kept for an error message.
 const TAIL: usize = 12;
 
@@ -107,6 +109,18 @@ impl Host {
     pub fn end(&mut self) {
         end_all(&mut self.clients);
         self.mixes.clear();
+    }
+
+    /// Which process has ended, when something failed: it may take a moment.
+    pub fn cause(&mut self) -> Option<String> {
+        let deadline = Instant::now() + CAUSE;
+        while Instant::now() < deadline {
+            if let Err(error) = self.turn() {
+                return Some(error);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        None
     }
 
     /// A failure, with what happened to processes before.

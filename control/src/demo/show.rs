@@ -36,7 +36,8 @@ pub struct CallUp {
 pub struct Show<'s> {
     begin: Instant,
     stop: &'s AtomicBool,
-    cast: &'s Cast,
+    /// Who plays.
+    pub cast: &'s Cast,
     /// All processes.
     pub host: Host,
     sockets: Vec<ControlSocket>,

@@ -10,7 +10,7 @@ use super::show::Show;
 use super::{DemoArgs, SECONDS, SECONDS_RANGE, stop_on_signals};
 use crate::media::{SAMPLE_RATE, speech, wav};
 use crate::plane::Now;
-use crate::report::svg::links_chart;
+use crate::report::svg::{Series, links_chart};
 use crate::report::text::Progress;
 use crate::socket::reports::{LabStatus, Status};
 use std::collections::BTreeMap;
@@ -65,6 +65,26 @@ fn run(args: &DemoArgs, stop: &Arc<AtomicBool>) -> Result<Report, String> {
     progress.update("starting four mixes and two clients");
     let host = Host::start(&cast)?;
     let mut show = Show::new(&cast, host, stop, &mut progress)?;
+    let played = play_all(args, &plan, (&voice, &reply_voice, seconds), &mut show, [callee_hears, caller_hears]);
+    // Who does not answer has ended, most likely: that tells more.
+    let (mut report, forth, series, call) = played.map_err(|error| show.host.cause().unwrap_or(error))?;
+    show.host.end();
+    progress.finish();
+    report.version = env!("CARGO_PKG_VERSION").to_owned();
+    (report.seconds, report.cell, report.rate, report.seed) = (seconds, args.cell, args.rate, plan.seed);
+    let title = format!("A call between two zones: cells of {} bytes, u = {} a second", args.cell, args.rate);
+    write_files(&args.out, &report, &forth, &links_chart(&title, call, &series))?;
+    Ok(report)
+}
+
+/// The show itself: the report without what the arguments say, the caller's voice, the chart's lines, and the call's time.
+fn play_all(
+    args: &DemoArgs,
+    plan: &Drawn,
+    (voice, reply_voice, seconds): (&[i16], &[i16], f64),
+    show: &mut Show<'_>,
+    hears: [Listener; 2],
+) -> Result<(Report, Heard, Vec<Series>, (f64, f64)), String> {
     show.wait_for_links()?;
     show.wait_for_registrations()?;
 
@@ -77,18 +97,18 @@ fn run(args: &DemoArgs, stop: &Arc<AtomicBool>) -> Result<Report, String> {
     let up = show.call()?;
     let voices_stop = Arc::new(AtomicBool::new(false));
     let _silence = OnDrop(Arc::clone(&voices_stop));
-    let hears = [callee_hears, caller_hears].map(|listener| listener.listen(&voices_stop));
+    let hears = hears.map(|listener| listener.listen(&voices_stop));
     // Numbers as RFC 3550 wants them, from the seed: no key comes from it.
     let numbers = |salt: u64| {
         let n = (plan.seed ^ salt).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         ((n >> 32) as u32, n as u16, (n >> 16) as u32)
     };
     let says = [
-        play(&voice, cast.clients[0].takes, numbers(1), &voices_stop)?,
-        play(&reply_voice, cast.clients[1].takes, numbers(2), &voices_stop)?,
+        play(voice, show.cast.clients[0].takes, numbers(1), &voices_stop)?,
+        play(reply_voice, show.cast.clients[1].takes, numbers(2), &voices_stop)?,
     ];
     let call_up = show.now();
-    show.kill = Kill::new(args.kill_control, cast.choices[0][0], (call_up, call_up + seconds));
+    show.kill = Kill::new(args.kill_control, show.cast.choices[0][0], (call_up, call_up + seconds));
     let edge = EDGE.min(seconds / 4.0);
     show.play_until(call_up + seconds, "the call is up")?;
     let during = Window { from: call_up + edge, to: show.now() };
@@ -119,15 +139,9 @@ fn run(args: &DemoArgs, stop: &Arc<AtomicBool>) -> Result<Report, String> {
     report.path_links = show.topology.links[..hops].iter().map(|link| link.name.clone()).collect();
     report.links = show.sampler.rates(&show.topology, [before, during, after])?;
     let series = show.sampler.series(&show.topology);
-    report.kill_control = show.kill.told(&cast, plan.seed);
-    show.host.end();
-    progress.finish();
-    report.version = env!("CARGO_PKG_VERSION").to_owned();
-    (report.seconds, report.cell, report.rate, report.seed) = (seconds, args.cell, args.rate, plan.seed);
+    report.kill_control = show.kill.told(show.cast, plan.seed);
     (report.circuit_setup_ms, report.sas) = (up.set_up_ms, up.sas);
-    let title = format!("A call between two zones: cells of {} bytes, u = {} a second", args.cell, args.rate);
-    write_files(&args.out, &report, &forth, &links_chart(&title, (call_from, call_down), &series))?;
-    Ok(report)
+    Ok((report, forth, series, (call_from, call_down)))
 }
 
 /// What is drawn where no flag says it.

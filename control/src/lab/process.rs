@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Lines of a child's standard error kept for an error message.
-const TAIL: usize = 12;
+const TAIL: usize = 40;
 /// Longest line kept, bytes.
 const LINE_MAX: u64 = 4096;
 /// Time that a child has to end by itself.
