@@ -107,11 +107,11 @@ impl Sampler {
         Ok(all)
     }
 
-    /// Whether each link carried a call of `rate` cells a second in a window: at least half of it, both ways. Handshakes
+    /// Whether each link carried a call of `rate` cells a second in a window: at least a quarter of it, both ways. Handshakes
     /// of other links and messages between mixes are cells too, but far fewer.
     pub fn carried(&self, topology: &Topology, window: Window, rate: f64) -> Vec<bool> {
         let Some((first, last)) = self.within(window) else { return vec![false; topology.links.len()] };
-        let carries = |way: Way<'_>| way.rate(first, last, |l| l.received_real) >= rate / 2.0;
+        let carries = |way: Way<'_>| way.rate(first, last, |l| l.received_real) >= rate / 4.0;
         let both = |link: &NamedLink| {
             let [a, b] = link.ends;
             carries(Way { link, from: a, to: b }) && carries(Way { link, from: b, to: a })
