@@ -1,4 +1,4 @@
-//! Registrations: where a client is to be reached and what to seal to, signed by it (`docs/wire.md`, W-RDV-5, W-RDV-6).
+//! Registrations: where a client is to be reached and what to seal to, signed by it (`docs/wire.md`, W-RDV-4, W-RDV-5).
 
 use super::codec::{BadMessage, Fields};
 use super::messages::Digest;

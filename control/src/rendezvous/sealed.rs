@@ -1,4 +1,4 @@
-//! Sealed boxes: one message for one holder of a key, of a size that says nothing (`docs/wire.md`, W-RDV-2 to W-RDV-4).
+//! Sealed boxes: one message for one holder of a key, of a size that says nothing (`docs/wire.md`, W-RDV-2, W-RDV-3).
 //!
 //! ```text
 //! to a static X25519 key      | 32 ephemeral | AEAD |
