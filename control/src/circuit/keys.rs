@@ -153,3 +153,85 @@ impl KeyStore {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::world::World;
+    use super::*;
+
+    const S: u64 = 1_000_000_000;
+
+    fn at(s: u64) -> Now {
+        Now { mono_ns: s * S, unix_s: 1_800_000_000 + s }
+    }
+
+    #[test]
+    fn a_key_is_accepted_for_one_period_after_the_next_is_announced() {
+        let world = World::new(1, 0);
+        let identity = &world.nodes[0].identity;
+        let mut own = OwnKeys::new(identity, at(0), 100).expect("makes a key");
+        let first = own.announced().clone();
+        assert_eq!((first.from, first.until, own.deadline()), (at(0).unix_s, at(200).unix_s, 100 * S));
+        assert!(identity.certificate().verifies(&first.signed(), &first.signature));
+        assert!(!own.on_tick(identity, at(99)));
+        assert!(own.on_tick(identity, at(100)));
+        let second = own.announced().clone();
+        assert!(second.key != first.key && second.public != first.public);
+        assert!(own.get(first.key).is_some_and(|key| *key.public() == first.public));
+        assert!(own.get(second.key).is_some_and(|key| *key.public() == second.public));
+        assert_eq!(own.deadline(), 200 * S);
+        assert!(own.on_tick(identity, at(205)), "later than it should be");
+        assert!(own.get(first.key).is_none() && own.get(second.key).is_some());
+        assert!(own.get(first.key ^ second.key).is_none() || first.key == 0);
+        assert_eq!(own.deadline(), 305 * S);
+    }
+
+    #[test]
+    fn only_good_keys_of_the_zones_mixes_are_taken() {
+        let world = World::new(2, 1);
+        let key_of = |node: usize, now| {
+            OwnKeys::new(&world.nodes[node].identity, now, 100).expect("makes a key").announced().clone()
+        };
+        let (now, mut store) = (at(1000), KeyStore::default());
+        let good = key_of(0, now);
+        assert_eq!(store.tell(&world.zones, now, &good), Told::New);
+        assert_eq!(store.tell(&world.zones, now, &good), Told::Known);
+        assert_eq!(store.tell(&world.zones, now, &key_of(0, at(900))), Told::Known, "an older one");
+        assert_eq!(store.tell(&world.zones, now, &key_of(2, now)), Told::Refused, "a client's");
+        assert_eq!(store.tell(&world.zones, now, &key_of(1, at(700))), Told::Refused, "its time is over");
+        assert_eq!(store.tell(&world.zones, now, &key_of(1, at(1000 + CLOCKS_S + 1))), Told::Refused, "not yet");
+        let other = key_of(1, now);
+        let mut bent = vec![other.clone(); 5];
+        bent[0].public[3] ^= 1;
+        bent[1].key ^= 1;
+        bent[2].until += 1;
+        bent[3].signature[9] ^= 1;
+        bent[4].mix = good.mix;
+        for bent in &bent {
+            assert_ne!(store.tell(&world.zones, now, bent), Told::New);
+        }
+        let mut long = other.clone();
+        long.until = long.from + LIFE_MAX_S + 1;
+        long.signature = world.nodes[1].identity.sign(&long.signed());
+        assert_eq!(store.tell(&world.zones, now, &long), Told::Refused);
+        assert_eq!(store.tell(&world.zones, now, &other), Told::New);
+        let known = |store: &KeyStore, s| store.all(at(s).unix_s).count();
+        assert_eq!((known(&store, 1000), known(&store, 1199), known(&store, 1200)), (2, 2, 0));
+        assert_eq!(store.get(good.mix, now.unix_s), Some(&good));
+        assert_eq!(store.get(good.mix, at(1200 - MARGIN_S).unix_s), None, "it would end too soon");
+        store.forget(good.mix);
+        assert_eq!(store.get(good.mix, now.unix_s), None);
+        assert_eq!(store.tell(&world.zones, now, &good), Told::New);
+    }
+
+    #[test]
+    fn a_mix_that_floods_with_keys_is_not_listened_to() {
+        let world = World::new(1, 0);
+        let mut store = KeyStore::default();
+        let taken = (0..20).filter(|n| {
+            let key = OwnKeys::new(&world.nodes[0].identity, at(*n), 100).expect("makes a key").announced().clone();
+            store.tell(&world.zones, at(*n), &key) == Told::New
+        });
+        assert_eq!(taken.count(), NEW.1 as usize);
+    }
+}

@@ -496,7 +496,7 @@ fn a_link_that_goes_down_takes_its_circuits_along() {
 fn ids_come_from_halves_and_have_an_end() {
     let mut world = World::new(2, 1);
     world.builder(C).0.set_space(Space::of(3));
-    world.hops(A).0.set_space(Space::of(3));
+    world.hops(A).0.set_space(Space::of(8));
     let lower = world.id(C) < world.id(A);
     let count = if lower { 2 } else { 3 };
     let handles: Vec<_> = (0..count)

@@ -106,6 +106,45 @@ fn mistakes_show() {
     }
 }
 
+/// Each hop recognises what is for it, the hops before it do not; and what a hop makes is peeled up to it.
+fn hop_cells<L: Layers, const S: usize>(hops: &[EndLayer], first: u64) {
+    let (end, mut scratch) = (EndLayers::<L>::new(hops), Scratch::default());
+    for at in 0..hops.len() {
+        let mut cell = [Cell::<S>::ZERO];
+        let len = cell[0].body().len();
+        cell[0].body_mut().fill(9);
+        let check = end.check(at, first, len, &mut scratch);
+        cell[0].body_mut()[..8].copy_from_slice(&check);
+        end.add_to(at, first, cell[0].body_mut(), &mut scratch);
+        let mut counter = first;
+        for (hop, layer) in hops[..=at].iter().enumerate() {
+            let of_hop = Hop::<L>::new(layer);
+            let mut job = of_hop.job(FORWARD, counter);
+            L::peel(&of_hop.keys, &mut cell, &mut job);
+            assert_eq!(job[0].check == cell[0].body()[..8], hop == at, "hop {hop}, cell for {at}");
+            counter = counter.wrapping_add(layer.forward_offset);
+        }
+        assert!(cell[0].body()[8..].iter().all(|byte| *byte == 9));
+
+        let mut counter = first;
+        hops[..=at].iter().rev().for_each(|layer| Hop::<L>::new(layer).towards(&mut cell, &mut counter));
+        end.peel_to(at, counter, cell[0].body_mut(), &mut scratch);
+        assert!(cell[0].body()[8..].iter().all(|byte| *byte == 9));
+    }
+    assert_eq!(end.check(0, first, 225, &mut scratch), [0; 8], "no cell's length");
+}
+
+#[test]
+fn cells_for_and_of_each_hop() {
+    let hops = [layer(1, (u64::MAX - 3, 5)), layer(2, (1 << 63, u64::MAX)), layer(3, (9, 9))];
+    for first in [0, 1 << 63, u64::MAX] {
+        hop_cells::<CtrLayers, 256>(&hops, first);
+        hop_cells::<CtrLayers, 512>(&hops, first);
+        hop_cells::<NonInvolutive, 256>(&hops, first);
+        hop_cells::<NonInvolutive, 1024>(&hops, first);
+    }
+}
+
 #[test]
 fn a_body_of_no_cell_is_zeroed() {
     let mut body = [7; 225];
