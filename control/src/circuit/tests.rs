@@ -470,7 +470,9 @@ fn a_link_that_goes_down_takes_its_circuits_along() {
     let handle = ready(&mut world, [A, B]);
     world.part(A, B);
     assert!(world.until(5 * S, |world| why_gone(world, C, handle).is_some()));
-    assert_eq!(why_gone(&mut world, C, handle).as_deref(), Some("hop 1: what lies beyond is gone (link down)"));
+    // TRUNCATED leaves at once; DESTROY, after a random time that may be next to none, can still overtake it.
+    let why = why_gone(&mut world, C, handle).unwrap_or_default();
+    assert!(why == "hop 1: what lies beyond is gone (link down)" || why == "ended", "{why}");
     world.run(5 * S);
     assert_clean(&mut world);
     world.join(A, B);
