@@ -3,7 +3,7 @@
 
 use super::LinkEvent;
 use super::links::Links;
-use super::table::{Link, Talk};
+use super::table::{self, Link, Talk};
 use crate::plane::{Now, Plane};
 use drover_wire::control::{Bytes, Inject, Request};
 
@@ -15,7 +15,7 @@ const KEY_UPDATE: u8 = 24;
 const MESSAGE_HEADER: usize = 12;
 /// The alert that ends nothing (RFC 8446, 6.1).
 const USER_CANCELED: u8 = 90;
-/// The peer's last epochs whose messages may come again.
+/// The first wait for an acknowledgement, and the longest, ns: it is doubled each time.
 const FIRST_RETRANSMIT_NS: u64 = 1_000_000_000;
 const RETRANSMIT_MAX_NS: u64 = 8_000_000_000;
 /// A KeyUpdate sent so often without an ACK ends the link.
@@ -44,11 +44,15 @@ struct Pending {
 }
 
 impl Foreign {
-    pub(super) fn new(messages: (u16, u16), update_at: u64) -> Foreign {
-        Foreign::adopted(messages, 3, update_at)
-    }
-    pub(super) fn adopted((read, written): (u16, u16), epoch: u32, update_at: u64) -> Foreign {
+    /// After a handshake, or in another life of this process: the next messages read and written, the epoch that is
+    /// received, and when to begin our KeyUpdate.
+    pub(super) fn new((read, written): (u16, u16), epoch: u32, update_at: u64) -> Foreign {
         Foreign { read, written, epoch, pending: None, update_at }
+    }
+    /// The next messages read and written.
+    #[cfg(test)]
+    pub(super) fn messages(&self) -> (u16, u16) {
+        (self.read, self.written)
     }
     pub(super) fn deadline(&self) -> u64 {
         self.pending.as_ref().map_or(self.update_at, |pending| pending.next)
@@ -183,6 +187,14 @@ impl Links {
         }
     }
 
+    /// Time to our next KeyUpdate, with jitter, ns: as other links' keys are renewed, but before half of the 2^r records
+    /// that a key seals (W-KEY-9).
+    pub(super) fn key_update_wait(&mut self, class: u16, ratchet_bits: u8) -> u64 {
+        let records_a_second = 1e9 / table::slot_ns(self.zones.own(), class);
+        let half = (1u64 << ratchet_bits.min(62)) as f64 / 2.0 / records_a_second * 1e9;
+        self.jittered(self.rekey_ns().min(half))
+    }
+
     /// Timers of a foreign peer's link.
     pub(super) fn foreign_tick(&mut self, plane: &mut dyn Plane, now: Now, number: u32) {
         let Some(Link { talk: Talk::Foreign(foreign), .. }) = self.table.get_mut(number) else { return };
@@ -223,7 +235,8 @@ impl Links {
             self.counters.refuse("plane");
             return self.drop_link(plane, number);
         }
-        let wait = self.jittered(self.rekey_ns());
+        let Some(link) = self.table.get(number) else { return };
+        let wait = self.key_update_wait(link.class, link.ratchet_bits);
         let Some(link) = self.table.get_mut(number) else { return };
         link.generation += 1;
         link.highest = link.generation;

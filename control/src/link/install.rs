@@ -53,8 +53,8 @@ impl Links {
         let ratchet_bits = self.ratchet_bits(&taken.peer);
         let talk = match foreign {
             true => {
-                let key_update = self.jittered(self.rekey_ns());
-                Talk::Foreign(Foreign::new(taken.messages, now.mono_ns.saturating_add(key_update)))
+                let update_at = now.mono_ns.saturating_add(self.key_update_wait(class, ratchet_bits));
+                Talk::Foreign(Foreign::new(taken.messages, FOREIGN_GENERATION, update_at))
             }
             false => self.talk(plane, now, class, side == Side::Client, 1.0),
         };
@@ -129,13 +129,13 @@ impl Links {
         }
         let talk = match peer.foreign {
             true => {
-                let key_update = self.jittered(self.rekey_ns());
+                let update_at = now.mono_ns.saturating_add(self.key_update_wait(adopted.class, adopted.ratchet_bits));
                 // Each epoch took one message.
                 let epochs = |of: u32| of.saturating_sub(FOREIGN_GENERATION) as u16;
                 let (read, written) = adopted.note.messages;
                 let receiving = adopted.receiving;
                 let messages = (read.wrapping_add(epochs(receiving)), written.wrapping_add(epochs(adopted.sending)));
-                Talk::Foreign(Foreign::adopted(messages, receiving, now.mono_ns.saturating_add(key_update)))
+                Talk::Foreign(Foreign::new(messages, receiving, update_at))
             }
             // When its keys were last renewed is not known.
             false => {
@@ -191,9 +191,13 @@ struct Adopted {
 impl Adopted {
     fn read(object: &serde_json::Value) -> Option<Adopted> {
         let number = |of: &serde_json::Value| of.as_u64().and_then(|number| u32::try_from(number).ok());
-        let generations = object["generations"].as_array()?.iter().filter_map(|each| number(&each["generation"]));
+        let generations = object["generations"].as_array()?;
+        let highest =
+            |of: &mut dyn Iterator<Item = &serde_json::Value>| of.filter_map(|each| number(&each["generation"])).max();
         let sending = number(&object["sending"])?;
-        let highest = generations.max().unwrap_or(sending).max(sending);
+        let receiving =
+            highest(&mut generations.iter().filter(|each| !each["receive_id"].is_null())).unwrap_or(sending);
+        let highest = highest(&mut generations.iter()).unwrap_or(sending).max(sending);
         Some(Adopted {
             note: Note::read(object["owner"].as_str()?)?,
             remote: object["remote"].as_str()?.parse().ok()?,
@@ -202,7 +206,7 @@ impl Adopted {
             ratchet_bits: number(&object["ratchet_bits"])?.try_into().ok()?,
             sending,
             highest,
-            receiving: number(&object["receiving"]).unwrap_or(highest),
+            receiving,
             silent: object["silent"].as_bool()?,
         })
     }

@@ -116,6 +116,16 @@ pub(super) fn round_ns(zone: &ZoneDocument) -> u64 {
     1_000_000_000 / u64::from(zone.rate.max(1))
 }
 
+/// From one slot of a link of this class to the next, ns.
+pub(super) fn slot_ns(zone: &ZoneDocument, class: u16) -> f64 {
+    let slots = match class {
+        class::CLIENT => zone.client.slots,
+        class::ZONE => zone.within.slots,
+        _ => zone.pair.slots,
+    };
+    round_ns(zone) as f64 / f64::from(slots.max(1))
+}
+
 /// All links of a node.
 pub(super) struct Table {
     links: BTreeMap<u32, Link>,

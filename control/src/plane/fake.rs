@@ -4,6 +4,7 @@
 //! for each link's slot, opens what the right keys sealed, and hands over what is control's. Keys are compared, not used.
 
 use super::{Now, Plane, PlaneError};
+use drover_crypto::schedule::TrafficSecret;
 use drover_wire::control::{
     Address, BootId, Dump, Inject, PUNT_MAX, Peer, Punt, PutClass, PutLink, Refusal, Request, Welcome, WorkerInfo,
     Workers,
@@ -49,6 +50,8 @@ struct FakeLink {
     /// Oldest first.
     generations: Vec<PutLink>,
     sending: u32,
+    /// A foreign peer's epoch.
+    receiving: u32,
     heard: Option<u32>,
     silent: bool,
     last: u64,
@@ -139,6 +142,7 @@ impl FakePlane {
             Request::AdvanceEpoch { link, .. } if !self.is_foreign(*link) => {
                 return refused(Refusal::Unknown, "no such foreign peer");
             }
+            Request::AdvanceEpoch { link, send, .. } => self.advance(*link, *send),
             Request::Expect { remote, expected: true, .. } => {
                 if self.expected.len() >= EXPECTED_MAX {
                     return refused(Refusal::Limit, "too many are expected");
@@ -156,6 +160,23 @@ impl FakePlane {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The next epoch of one direction: "traffic upd".
+    fn advance(&mut self, number: u32, send: bool) {
+        let Some(link) = self.links.get_mut(&number) else { return };
+        let epoch = if send { &mut link.sending } else { &mut link.receiving };
+        let before = link.generations.iter().find(|put| put.generation == *epoch).cloned();
+        *epoch += 1;
+        let Some(mut next) = before else { return };
+        next.generation = *epoch;
+        if !link.generations.iter().any(|put| put.generation == *epoch) {
+            link.generations.push(next.clone());
+        }
+        let Some(put) = link.generations.iter_mut().find(|put| put.generation == next.generation) else { return };
+        let (direction, from) = if send { (&mut put.send, &next.send) } else { (&mut put.receive, &next.receive) };
+        direction.secret.0 = TrafficSecret(from.secret.0).next().0;
+        direction.first = 0;
     }
 
     fn is_foreign(&self, link: u32) -> bool {
@@ -183,6 +204,7 @@ impl FakePlane {
                     put: put.clone(),
                     generations: vec![put.clone()],
                     sending: put.generation,
+                    receiving: put.generation,
                     heard: None,
                     silent: false,
                     last: u64::MAX,
@@ -327,8 +349,18 @@ impl Plane for FakePlane {
 
 fn row(number: u32, link: &FakeLink) -> serde_json::Value {
     let put = &link.put;
-    let generations: Vec<_> =
-        link.generations.iter().map(|put| serde_json::json!({ "generation": put.generation })).collect();
+    let foreign = put.peer == Peer::Foreign;
+    // Key ids are not compared here; that there is one is.
+    let id = |there: bool| there.then_some("00");
+    let generation = |put: &PutLink| {
+        let (send, receive) = (put.generation <= link.sending, put.generation <= link.receiving);
+        serde_json::json!({
+            "generation": put.generation,
+            "send_id": id(!foreign || send),
+            "receive_id": id(!foreign || receive),
+        })
+    };
+    let generations: Vec<_> = link.generations.iter().map(generation).collect();
     let owner = link.generations.last().map_or(put.owner, |put| put.owner);
     serde_json::json!({
         "link": number,
