@@ -2,11 +2,11 @@
 
 /// In a link's own channel, between neighbours.
 pub mod link {
-    /// A datagram of an inner handshake: | 4 generation | datagram |.
+    /// A datagram of an inner handshake: | 4 generation | 1 index | datagram |.
     pub const REKEY: u8 = 1;
     /// The new read keys are installed: | 4 generation | 32 MAC |, bound to the outer handshake.
     pub const INSTALLED: u8 = 2;
-    /// Please begin an inner handshake: from the side that does not begin them.
+    /// Please begin an inner handshake: from the side that does not begin them. | 4 least generation |.
     pub const REKEY_WANTED: u8 = 3;
     /// A circuit's first hop over this link.
     pub const CREATE: u8 = 16;

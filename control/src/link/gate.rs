@@ -16,6 +16,8 @@ const CLOCKS_DIFFER_S: u64 = 120;
 const COOKIE_SECRET_NS: u64 = 60_000_000_000;
 /// Handshakes with senders that showed nothing, a second, and at once.
 const STARTS: (u64, u64) = (200, 64);
+/// Between two handshakes that a mix begins, ns.
+const MIX_NS: u64 = 100_000_000;
 /// Cookie datagrams a second, and at once.
 const COOKIES: (u64, u64) = (1000, 256);
 
@@ -33,8 +35,9 @@ pub(super) struct Gate {
 /// What is kept of a mix.
 struct Known {
     key: hmac::Key,
-    /// The latest timestamp taken.
+    /// The latest timestamp taken, and when.
     latest: u64,
+    at: Option<u64>,
 }
 
 /// Tokens that come at a constant rate.
@@ -115,7 +118,7 @@ impl Gate {
                 hkdf_sha256(&[], shared, &[b"drover first datagram", &low.0, &high.0], &mut key[..]);
                 Ok(hmac::Key::new(hmac::HMAC_SHA256, &*key))
             });
-            self.mixes.insert(id, Known { key: key.ok()?, latest: 0 });
+            self.mixes.insert(id, Known { key: key.ok()?, latest: 0, at: None });
         }
         self.mixes.get_mut(&id)
     }
@@ -152,6 +155,10 @@ impl Gate {
             return Err("replay");
         }
         known.latest = timestamp;
+        if known.at.is_some_and(|at| now.mono_ns.saturating_sub(at) < MIX_NS) {
+            return Err("pace");
+        }
+        known.at = Some(now.mono_ns);
         Ok(())
     }
 }

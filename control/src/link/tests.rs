@@ -1,6 +1,7 @@
 //! Several nodes' links over fake data planes, on a clock of their own.
 
 mod flood;
+#[cfg(feature = "lab")]
 mod foreign;
 mod handshake;
 mod renewal;
