@@ -150,7 +150,7 @@ impl Cast {
             };
             clients.push(client_files(at, args, &line, &documents_of(place))?);
         }
-        Ok(Cast { mixes, clients, known, choices, folder: folder })
+        Ok(Cast { mixes, clients, known, choices, folder })
     }
 
     /// The file with the callee's certificate, as a caller has got it somehow.

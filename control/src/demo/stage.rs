@@ -67,7 +67,7 @@ fn run(args: &DemoArgs, stop: &Arc<AtomicBool>) -> Result<Report, String> {
     let mut show = Show::new(&cast, host, stop, &mut progress)?;
     let played = play_all(args, &plan, (&voice, &reply_voice, seconds), &mut show, [callee_hears, caller_hears]);
     // Who does not answer has ended, most likely: that tells more.
-    let (mut report, forth, series, call) = played.map_err(|error| show.host.cause().unwrap_or(error))?;
+    let Played { mut report, forth, series, call } = played.map_err(|error| show.host.cause().unwrap_or(error))?;
     show.host.end();
     progress.finish();
     report.version = env!("CARGO_PKG_VERSION").to_owned();
@@ -77,14 +77,26 @@ fn run(args: &DemoArgs, stop: &Arc<AtomicBool>) -> Result<Report, String> {
     Ok(report)
 }
 
-/// The show itself: the report without what the arguments say, the caller's voice, the chart's lines, and the call's time.
+/// What a show leaves.
+struct Played {
+    /// Without what the arguments say.
+    report: Report,
+    /// The caller's voice.
+    forth: Heard,
+    /// The chart's lines.
+    series: Vec<Series>,
+    /// When the call was wished for, and when it ended.
+    call: (f64, f64),
+}
+
+/// The show itself.
 fn play_all(
     args: &DemoArgs,
     plan: &Drawn,
     (voice, reply_voice, seconds): (&[i16], &[i16], f64),
     show: &mut Show<'_>,
     hears: [Listener; 2],
-) -> Result<(Report, Heard, Vec<Series>, (f64, f64)), String> {
+) -> Result<Played, String> {
     show.wait_for_links()?;
     show.wait_for_registrations()?;
 
@@ -141,7 +153,7 @@ fn play_all(
     let series = show.sampler.series(&show.topology);
     report.kill_control = show.kill.told(show.cast, plan.seed);
     (report.circuit_setup_ms, report.sas) = (up.set_up_ms, up.sas);
-    Ok((report, forth, series, (call_from, call_down)))
+    Ok(Played { report, forth, series, call: (call_from, call_down) })
 }
 
 /// What is drawn where no flag says it.
