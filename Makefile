@@ -21,7 +21,7 @@ LACKING := $(if $(shell command -v cmake 2>/dev/null),,cmake) $(if $(shell comma
 .PHONY: help deps demo test lint bench soak fuzz release clean
 
 help:
-	@echo 'make demo     a voice across a chain of four mixes, full of chaff (about 40 s after the build)'
+	@echo 'make demo     a call between two zones over links full of chaff (about 45 s after the build)'
 	@echo 'make test     all tests, and lint'
 	@echo 'make lint     rustfmt and clippy, warnings denied'
 	@echo 'make bench    what one node'"'"'s work on a cell costs, against its bare crypto'

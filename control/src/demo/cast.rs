@@ -238,3 +238,71 @@ fn client_files(folder: &Path, args: &DemoArgs, line: &Line<'_>, documents: &str
         takes: *takes,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::config::ClientConfig;
+    use crate::mix::config::MixConfig;
+    use crate::plane::Now;
+    use drover_dataplane::config::Config;
+    use std::os::unix::fs::MetadataExt;
+
+    #[test]
+    fn what_is_made_is_what_the_programs_read_and_goes() {
+        let args = DemoArgs {
+            seconds: None,
+            cell: 512,
+            rate: 60,
+            wav: None,
+            out: "out".into(),
+            seed: None,
+            json: true,
+            ipv6: false,
+            tick_us: 500,
+            kill_control: None,
+        };
+        let unix_s = Now::read().unix_s;
+        let hears = [5004, 5006].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        let cast = Cast::make(&args, 7, unix_s, hears).expect("made");
+        let folder = cast.folder.0.clone();
+        assert_eq!(std::fs::metadata(&folder).expect("there").mode() & 0o777, 0o700);
+        let read = |path: &Path| std::fs::read_to_string(path).expect("written");
+        let names: Vec<_> = cast.mixes.iter().map(|mix| mix.name.as_str()).collect();
+        assert_eq!(names, ["a1", "a2", "b1", "b2"]);
+        for mix in &cast.mixes {
+            let data_plane = Config::parse(&read(&mix.data_plane)).expect("sound");
+            assert_eq!((&data_plane.socket, data_plane.tick_us), (&mix.data_plane_socket, 500));
+            let control = MixConfig::load(&mix.control, unix_s).expect("sound");
+            assert_eq!((&control.data_plane, &control.control_socket), (&mix.data_plane_socket, &mix.control_socket));
+            let own = control.zones.own();
+            assert_eq!((own.cell, own.rate, control.zones.all().count()), (512, 60, 2));
+            let entry = own.mixes.iter().find(|entry| entry.name == mix.name).expect("listed");
+            assert_eq!(entry.address, data_plane.workers[0].listen);
+        }
+        for (client, [first, rendezvous]) in cast.clients.iter().zip(cast.choices) {
+            let config = ClientConfig::parse(&read(&client.config)).expect("sound");
+            let agent = config.agent.expect("it calls");
+            let [first, rendezvous] = [first, rendezvous].map(|mix| Some(cast.mixes[mix].name.clone()));
+            assert_eq!((agent.mix, agent.lab_rendezvous), (first, rendezvous));
+            assert_eq!((agent.socket, agent.auto_answer), (client.socket.clone(), client.name == "callee"));
+            assert_eq!(config.ends[0].listen, client.takes);
+        }
+        assert!(cast.callee_certificate().is_file());
+        assert_eq!(cast.known.len(), 6);
+        drop(cast);
+        assert!(!folder.exists());
+    }
+
+    #[test]
+    fn every_choice_of_mixes_comes_from_some_seed() {
+        let drawn: std::collections::BTreeSet<_> = (0..200).map(choices).collect();
+        assert_eq!(drawn.len(), 16);
+        assert!(
+            drawn
+                .iter()
+                .all(|[caller, callee]| caller.iter().all(|mix| *mix < 2) && callee.iter().all(|mix| *mix >= 2))
+        );
+        assert_eq!(choices(7), choices(7));
+    }
+}
