@@ -8,7 +8,7 @@
 //! halves.rs     what calls need of circuits
 //! reach.rs      to be reached: the signalling circuit, registered and renewed
 //! calls.rs      one call at a time: its states, both sides
-//! attempt.rs    what a call keeps
+//! calls/        its signals, its half of the circuit, what it tells
 //! ```
 //!
 //! All state and no I/O: time comes from outside, circuits are behind [`halves::Halves`].
