@@ -4,7 +4,7 @@ use super::*;
 use crate::call::choice::Choice;
 use crate::circuit::builder::CircuitHandle;
 use crate::rendezvous::lookup::Query;
-use crate::rendezvous::messages::{Failed, Join, Joined, Reason, Registered};
+use crate::rendezvous::messages::{Failed, Join, Joined, Reason, Registered, SEALED_MAILBOX_BYTES};
 use crate::rendezvous::registration::{Register, Registration};
 use crate::zone::{MixEntry, PeerZone, Slots, ZoneDocument};
 use drover_wire::control::EndSecret;
@@ -176,8 +176,10 @@ impl Net {
                 if self.lose_signal.is_some_and(|lose| lose(self.signals)) {
                     return;
                 }
-                if let Some(to) = self.mailboxes.get(&(signal.mix, signal.mailbox)) {
-                    let SignalOut { mailbox, sealed, .. } = signal;
+                let asked = people().mixes.iter().find(|mix| mix.certificate().id() == signal.mix).expect("a mix");
+                let mailbox = signal.mailbox.open(asked.static_secret()).expect("sealed to it");
+                if let Some(to) = self.mailboxes.get(&(signal.mix, mailbox)) {
+                    let sealed = signal.sealed;
                     self.tell(*to, SignalIn::KIND, SignalIn { mailbox, sealed }.encode());
                 }
             }
@@ -404,7 +406,7 @@ impl World {
     }
 }
 
-const SIGNAL_LEN: usize = 16 + 16 + 16 + SIGNAL_BYTES;
+const SIGNAL_LEN: usize = 16 + SEALED_MAILBOX_BYTES + 16 + SIGNAL_BYTES;
 
 #[test]
 fn a_call_is_made_and_ended() {

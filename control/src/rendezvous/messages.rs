@@ -12,7 +12,7 @@ pub use between::{LinkAnswer, LinkLookup, LinkSignal, News, Splice, Spliced, Wan
 
 use super::codec::Fields;
 use super::registration::REGISTRATION_MAX;
-use super::sealed::{REPLY_OVERHEAD, STATIC_OVERHEAD};
+use super::sealed::{OpenError, REPLY_OVERHEAD, STATIC_OVERHEAD, SealError, open_static, seal_static};
 use crate::message;
 use drover_crypto::schedule::equal;
 use drover_dtls::certificate::NodeId;
@@ -29,12 +29,16 @@ pub const SIGNAL_BYTES: usize = 3840;
 pub const MESSAGE_MAX: usize = 4096;
 /// Registrations that one message names at most.
 pub const DIGESTS_MAX: usize = 128;
+/// Bytes of a mailbox sealed to a mix.
+pub const SEALED_MAILBOX_BYTES: usize = STATIC_OVERHEAD + 16;
+/// What the boxes with mailboxes are for.
+const MAILBOX_LABEL: &[u8] = b"drover mailbox 1";
 /// Mixes that a lookup or a signal passes at most between the two rendezvous mixes.
 pub const RELAYS_MAX: u8 = 1;
 
 const _: () = assert!(QUERY_BYTES >= STATIC_OVERHEAD + 16 + 32);
 const _: () = assert!(ANSWER_BYTES >= REPLY_OVERHEAD + 1 + REGISTRATION_MAX);
-const _: () = assert!(MESSAGE_MAX >= SIGNAL_BYTES + 64 && MESSAGE_MAX >= REGISTRATION_MAX + 128);
+const _: () = assert!(MESSAGE_MAX >= SIGNAL_BYTES + SEALED_MAILBOX_BYTES + 32 && MESSAGE_MAX >= REGISTRATION_MAX + 128);
 
 /// Where signals for a client go at its rendezvous mix: its [`NodeId`], or 16 random bytes for one call. Never all zero.
 pub type Mailbox = [u8; 16];
@@ -199,13 +203,36 @@ impl LookupAnswer {
     }
 }
 
-/// Client to its rendezvous mix: a signal for another client. | 16 mix | 16 mailbox | 16 reply | 3840 sealed |
+/// A mailbox sealed to the static key of the mix that has it: the mixes on the way do not learn whose it is (I2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SealedMailbox(pub [u8; SEALED_MAILBOX_BYTES]);
+
+impl SealedMailbox {
+    /// Seals a mailbox to a mix.
+    ///
+    /// # Errors
+    /// [`SealError`].
+    pub fn seal(mix_static_key: &[u8; 32], mailbox: &Mailbox) -> Result<SealedMailbox, SealError> {
+        let sealed = seal_static(mix_static_key, MAILBOX_LABEL, mailbox, SEALED_MAILBOX_BYTES)?;
+        sealed.try_into().map(SealedMailbox).map_err(|_| SealError::TooLong)
+    }
+    /// The mailbox, for the mix that it was sealed to.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(&self, static_secret: &[u8; 32]) -> Result<Mailbox, OpenError> {
+        let opened = open_static(static_secret, MAILBOX_LABEL, &self.0)?;
+        opened.as_slice().try_into().map_err(|_| OpenError)
+    }
+}
+
+/// Client to its rendezvous mix: a signal for another client. | 16 mix | 66 sealed mailbox | 16 reply | 3840 sealed |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignalOut {
     /// The other client's rendezvous mix.
     pub mix: NodeId,
     /// Its mailbox there.
-    pub mailbox: Mailbox,
+    pub mailbox: SealedMailbox,
     /// A mailbox of the sender's own that is opened, or kept open, on this circuit; zeros on the wire for none.
     pub reply: Option<Mailbox>,
     /// Exactly [`SIGNAL_BYTES`].
@@ -217,7 +244,7 @@ impl SignalOut {
     pub const KIND: u8 = message::hop::SIGNAL;
     /// The bytes.
     pub fn encode(&self) -> Vec<u8> {
-        [&self.mix.0[..], &self.mailbox, &self.reply.unwrap_or_default(), &self.sealed].concat()
+        [&self.mix.0[..], &self.mailbox.0, &self.reply.unwrap_or_default(), &self.sealed].concat()
     }
     /// Reads it.
     ///
@@ -225,7 +252,8 @@ impl SignalOut {
     /// [`BadMessage`].
     pub fn decode(bytes: &[u8]) -> Result<SignalOut, BadMessage> {
         let mut fields = Fields(bytes);
-        let (mix, mailbox, reply) = (node(&mut fields)?, fields.array()?, fields.array()?);
+        let (mix, mailbox) = (node(&mut fields)?, SealedMailbox(fields.array()?));
+        let reply = fields.array()?;
         let reply = (reply != [0; 16]).then_some(reply);
         Ok(SignalOut { mix, mailbox, reply, sealed: fields.rest(SIGNAL_BYTES)?.to_vec() })
     }

@@ -249,8 +249,29 @@ fn nobody_takes_anothers_place() {
 /// A client at `from` signals to a mailbox.
 fn signal(world: &mut World, from: (usize, u32), to: (usize, Mailbox), reply: Option<Mailbox>, what: u8) {
     let sealed = vec![what; SIGNAL_BYTES];
-    let out = SignalOut { mix: id(to.0), mailbox: to.1, reply, sealed };
+    let mix = CAST.mixes[to.0].certificate();
+    let mailbox = SealedMailbox::seal(&mix.static_key(), &to.1).expect("sealed");
+    let out = SignalOut { mix: id(to.0), mailbox, reply, sealed };
     world.say(from.0, from.1, SignalOut::KIND, &out.encode());
+}
+
+/// Who passes a signal on does not learn for whom it is (I2): a mailbox may be a client's id.
+#[test]
+fn a_mailbox_shows_to_its_own_mix_only() {
+    let mailbox = id_of(&CAST.alice).0;
+    let [here, there] = [0, 2].map(|mix| &CAST.mixes[mix]);
+    let [one, other] =
+        [(), ()].map(|()| SealedMailbox::seal(&there.certificate().static_key(), &mailbox).expect("sealed"));
+    assert_ne!(one, other, "the same mailbox twice looks different");
+    assert_eq!(one.open(there.static_secret()), Ok(mailbox));
+    assert!(one.open(here.static_secret()).is_err());
+    let out = SignalOut { mix: id(2), mailbox: one, reply: None, sealed: vec![1; SIGNAL_BYTES] };
+    assert!(!out.encode().windows(16).any(|bytes| bytes == mailbox));
+    // One that does not open at its mix is dropped, counted.
+    let mut world = World::new();
+    let changed = SealedMailbox(one.0.map(|byte| byte ^ 1));
+    world.say(0, 20, SignalOut::KIND, &SignalOut { mix: id(0), mailbox: changed, ..out }.encode());
+    assert_eq!(world.refused(0, "signal_box"), 1);
 }
 
 /// The signals that a circuit's client was told: mailbox and content.
@@ -285,7 +306,7 @@ fn signals_go_both_ways() {
         signal(&mut world, (callee, 7), (caller, [3; 16]), None, 2);
         assert_eq!(signals(&mut world, caller, 20), [([3; 16], 2)]);
         let sizes: Vec<usize> = world.take_log().iter().map(|sent| sent.bytes.len()).collect();
-        assert!(sizes.iter().all(|size| *size == 33 + SIGNAL_BYTES), "{sizes:?}");
+        assert!(sizes.iter().all(|size| *size == 83 + SIGNAL_BYTES), "{sizes:?}");
         assert_eq!(
             sizes.len(),
             if cut.is_some() {
@@ -466,7 +487,7 @@ proptest! {
         }
         for (at, circuit, kind, from_client, mut bytes) in messages {
             // Often of the right length, and with names that exist.
-            let length = [16, 17, 20, 32, 148, 153, 33 + SIGNAL_BYTES, 48 + SIGNAL_BYTES][bytes.len() % 8];
+            let length = [16, 17, 20, 32, 148, 153, 83 + SIGNAL_BYTES, 98 + SIGNAL_BYTES][bytes.len() % 8];
             if bytes.first().is_some_and(|byte| byte % 4 != 0) {
                 bytes.resize(length, 0);
                 let name = id(usize::from(bytes[0] % 4)).0;

@@ -4,7 +4,7 @@ use super::view::{RECENT_MAX, Recent};
 use super::*;
 use crate::call::handshake;
 use crate::call::signal::{open_first, seal_first};
-use crate::rendezvous::messages::{Failed, Reason};
+use crate::rendezvous::messages::{Failed, Reason, SealedMailbox};
 use crate::rendezvous::registration::Registration;
 
 /// Signals of ours in an attempt to call.
@@ -60,7 +60,9 @@ impl Calls {
 
     fn post(&mut self, halves: &mut dyn Halves, now: Now, to: Reach, reply: Option<Mailbox>, sealed: Vec<u8>) {
         let Some((circuit, _)) = self.signalling.circuit() else { return };
-        let out = SignalOut { mix: to.rendezvous, mailbox: to.mailbox, reply, sealed };
+        let Some((_, mix)) = self.zones.mix(to.rendezvous) else { return };
+        let Ok(mailbox) = SealedMailbox::seal(&mix.certificate.static_key(), &to.mailbox) else { return };
+        let out = SignalOut { mix: to.rendezvous, mailbox, reply, sealed };
         // A channel without room is one that gets nothing through: what waits for an answer is repeated.
         if halves.send(now, circuit, SignalOut::KIND, &out.encode()) {
             self.counters.signals_sent += 1;

@@ -2,7 +2,7 @@
 
 use super::super::codec::{BadMessage, Fields};
 use super::super::registration::REGISTRATION_MAX;
-use super::{ANSWER_BYTES, DIGESTS_MAX, Digest, Mailbox, QUERY_BYTES, RELAYS_MAX, SIGNAL_BYTES, Token, node};
+use super::{ANSWER_BYTES, DIGESTS_MAX, Digest, QUERY_BYTES, RELAYS_MAX, SIGNAL_BYTES, SealedMailbox, Token, node};
 use crate::message;
 use drover_dtls::certificate::NodeId;
 
@@ -129,13 +129,13 @@ impl LinkAnswer {
     }
 }
 
-/// Mix to mix: a signal on its way. | 16 mix | 16 mailbox | 1 relays | 3840 sealed |
+/// Mix to mix: a signal on its way. | 16 mix | 66 sealed mailbox | 1 relays | 3840 sealed |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkSignal {
     /// The receiver's rendezvous mix.
     pub mix: NodeId,
     /// The mailbox there.
-    pub mailbox: Mailbox,
+    pub mailbox: SealedMailbox,
     /// How many mixes may still pass it on.
     pub relays: u8,
     /// Exactly [`SIGNAL_BYTES`].
@@ -147,7 +147,7 @@ impl LinkSignal {
     pub const KIND: u8 = message::link::SIGNAL;
     /// The bytes.
     pub fn encode(&self) -> Vec<u8> {
-        [&self.mix.0[..], &self.mailbox, &[self.relays], &self.sealed].concat()
+        [&self.mix.0[..], &self.mailbox.0, &[self.relays], &self.sealed].concat()
     }
     /// Reads it.
     ///
@@ -155,7 +155,7 @@ impl LinkSignal {
     /// [`BadMessage`].
     pub fn decode(bytes: &[u8]) -> Result<LinkSignal, BadMessage> {
         let mut fields = Fields(bytes);
-        let (mix, mailbox, relays) = (node(&mut fields)?, fields.array()?, relays(&mut fields)?);
+        let (mix, mailbox, relays) = (node(&mut fields)?, SealedMailbox(fields.array()?), relays(&mut fields)?);
         Ok(LinkSignal { mix, mailbox, relays, sealed: fields.rest(SIGNAL_BYTES)?.to_vec() })
     }
 }

@@ -29,8 +29,13 @@ fn known_answers() {
     assert_eq!(failed.encode(), [34, 1, 2, 3, 4, 4]);
     let splice = Splice { token: Token([7; 16]), id: 0x8000_0001 };
     assert_eq!(splice.encode(), [&[7; 16][..], &[0x80, 0, 0, 1]].concat());
-    let signal = LinkSignal { mix: NodeId([1; 16]), mailbox: [2; 16], relays: 1, sealed: vec![3; SIGNAL_BYTES] };
-    assert_eq!(signal.encode(), [&[1; 16][..], &[2; 16], &[1], &[3; SIGNAL_BYTES]].concat());
+    let signal = LinkSignal {
+        mix: NodeId([1; 16]),
+        mailbox: SealedMailbox([2; SEALED_MAILBOX_BYTES]),
+        relays: 1,
+        sealed: vec![3; SIGNAL_BYTES],
+    };
+    assert_eq!(signal.encode(), [&[1; 16][..], &[2; SEALED_MAILBOX_BYTES], &[1], &[3; SIGNAL_BYTES]].concat());
     assert_eq!(News::Alive(vec![[5; 16]]).encode(), [&[1][..], &[5; 16]].concat());
 }
 
@@ -43,11 +48,11 @@ fn all_lengths() {
             lengths.push(length);
         }
     }
-    for length in [16, 17, 20, 32, 4 + ANSWER_BYTES, 8 + ANSWER_BYTES, 16 + SIGNAL_BYTES, 48 + SIGNAL_BYTES] {
+    for length in [16, 17, 20, 32, 4 + ANSWER_BYTES, 8 + ANSWER_BYTES, 16 + SIGNAL_BYTES, 98 + SIGNAL_BYTES] {
         assert!(lengths.contains(&length), "{length}");
     }
-    assert!(!lengths.contains(&(49 + SIGNAL_BYTES)));
-    assert_eq!(lengths.last(), Some(&(48 + SIGNAL_BYTES)));
+    assert!(!lengths.contains(&(99 + SIGNAL_BYTES)));
+    assert_eq!(lengths.last(), Some(&(98 + SIGNAL_BYTES)));
     assert!(Wanted::decode(&filled(16 * DIGESTS_MAX)).is_ok());
     assert!(Wanted::decode(&filled(16 * DIGESTS_MAX + 16)).is_err());
 }
@@ -59,8 +64,8 @@ fn ranges() {
     for reason in [0, 8, 255] {
         assert!(Failed::decode(&[1, 0, 0, 0, 0, reason]).is_err());
     }
-    let mut signal = vec![0; 33 + SIGNAL_BYTES];
-    signal[32] = RELAYS_MAX + 1;
+    let mut signal = vec![0; 83 + SIGNAL_BYTES];
+    signal[82] = RELAYS_MAX + 1;
     assert!(LinkSignal::decode(&signal).is_err());
     assert_eq!(format!("{:?}", Token([0xab; 16])), "Token(..)");
 }
@@ -75,8 +80,8 @@ proptest! {
 
     #[test]
     fn at_the_right_lengths_too(seed: u8, length in prop::sample::select(vec![
-        6, 16, 17, 20, 32, 148, 153, 4 + ANSWER_BYTES, 8 + ANSWER_BYTES, 16 + SIGNAL_BYTES, 33 + SIGNAL_BYTES,
-        48 + SIGNAL_BYTES,
+        6, 16, 17, 20, 32, 148, 153, 4 + ANSWER_BYTES, 8 + ANSWER_BYTES, 16 + SIGNAL_BYTES, 83 + SIGNAL_BYTES,
+        98 + SIGNAL_BYTES,
     ])) {
         let bytes: Vec<u8> = (0..length).map(|at| seed.wrapping_mul(at as u8 | 1) & 1).collect();
         all_decoders(&bytes);

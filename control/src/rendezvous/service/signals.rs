@@ -2,7 +2,7 @@
 //! One for a mailbox that nobody has is dropped without a word: nobody learns from the mix who can be reached.
 
 use super::super::Host;
-use super::super::messages::{LinkSignal, Mailbox, Reason, SignalIn, SignalOut};
+use super::super::messages::{LinkSignal, Reason, SealedMailbox, SignalIn, SignalOut};
 use super::Rendezvous;
 use drover_dtls::certificate::NodeId;
 
@@ -61,7 +61,10 @@ impl Rendezvous {
     }
 
     /// Hands a signal to who holds the mailbox.
-    fn deliver(&mut self, host: &mut Host<'_>, mailbox: Mailbox, sealed: Vec<u8>) {
+    fn deliver(&mut self, host: &mut Host<'_>, mailbox: SealedMailbox, sealed: Vec<u8>) {
+        let Ok(mailbox) = mailbox.open(self.identity.static_secret()) else {
+            return self.refused("signal_box");
+        };
         let Some(circuit) = self.mailboxes.get(&mailbox).copied() else {
             return self.refused("signal_unknown");
         };
