@@ -54,8 +54,18 @@ pub const OLD_KEYS_NS: u64 = 5_000_000_000;
 pub const REDRAW_ROUNDS: std::ops::Range<u64> = 1500..4500;
 /// Things that may wait for the service thread, of one worker: it looks every 2 ms, so half a million a second.
 pub const PUNT_RING: usize = 1024;
+/// Datagrams of expected senders that may wait for the service thread. Anybody is expected who has begun a handshake, so
+/// they have no part of the room for links' cells and events.
+pub const EXPECTED_RING: usize = 512;
 /// Datagrams of unexpected senders that may wait for the service thread.
 pub const STRANGERS_RING: usize = 64;
+/// Datagrams of one worker that the subscriber is given: a second, and at once. Of expected senders; a handshake has
+/// about ten.
+pub const EXPECTED_RATE: (u64, u64) = (10_000, 512);
+/// Of strangers: a handshake begins with one.
+pub const STRANGERS_RATE: (u64, u64) = (2_000, 128);
+/// Rounds of a link's records that may be handed over at once, beyond its rate: what came late.
+pub const PUNTED_ROUNDS: u64 = 64;
 /// Datagrams of unexpected senders that one turn may hand over.
 pub const STRANGERS_PER_TURN: u32 = 8;
 /// Senders that control may expect at once.

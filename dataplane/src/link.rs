@@ -1,6 +1,7 @@
 //! One link's state: what opens the peer's records and what seals ours.
 
 use crate::owners::Owners;
+use crate::punt::Allowance;
 use crate::window::RecordWindow;
 use drover_nic::Endpoint;
 use drover_wire::control::Peer;
@@ -109,6 +110,8 @@ pub struct LinkRx {
     pub told: Told,
     /// When the keys that are not tried first go; `u64::MAX` while they wait for their first record.
     pub retire_at: u64,
+    /// What came by it that control may be given.
+    pub punted: Allowance,
 }
 
 impl LinkRx {

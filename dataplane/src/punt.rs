@@ -1,10 +1,11 @@
 //! What a worker hands to the service thread, for control: cells, datagrams that are no link's, and events.
 //!
-//! Fixed slots, written in place: a worker neither allocates nor waits. Two rings: what strangers send has one of its
-//! own, so that a flood of it takes no room from links, circuits and the peers that control expects.
+//! Fixed slots, written in place: a worker neither allocates nor waits. Three rings: what strangers send has one of its
+//! own, and so has what expected senders send, for anybody is expected who begins a handshake. So a flood of either takes
+//! no room from links and circuits. A link has no more than its rate.
 
 use crate::drops::DropReason;
-use crate::limits::{PUNT_RING, STRANGERS_PER_TURN, STRANGERS_RING};
+use crate::limits::{EXPECTED_RING, PUNT_RING, PUNTED_ROUNDS, STRANGERS_PER_TURN, STRANGERS_RING};
 use crate::state::State;
 use drover_crypto::Suite;
 use drover_nic::ring::{Consumer, Producer, ring};
@@ -97,10 +98,28 @@ impl Punted {
     }
 }
 
+/// So many at once, and then at a rate: when all of it would be there again, monotonic ns.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Allowance(u64);
+
+impl Allowance {
+    /// Takes one of `most`, of which one comes every `each` ns; false when there is none.
+    pub fn take(&mut self, now: u64, each: u64, most: u64) -> bool {
+        let full_at = self.0.max(now).saturating_add(each);
+        let there = full_at - now <= each.saturating_mul(most);
+        if there {
+            self.0 = full_at;
+        }
+        there
+    }
+}
+
 /// A worker's ends of its punt rings.
 pub struct Punts {
-    /// Cells, events, and datagrams of expected senders.
+    /// Cells and events.
     known: Producer<Punted>,
+    /// Datagrams of expected senders.
+    expected: Producer<Punted>,
     /// Datagrams of anybody else.
     strangers: Producer<Punted>,
     /// There is somebody to hand things to; without, only events are told.
@@ -111,8 +130,10 @@ pub struct Punts {
 
 /// The service thread's ends of one worker's punt rings.
 pub struct PuntRings {
-    /// Cells, events, and datagrams of expected senders.
+    /// Cells and events.
     pub known: Consumer<Punted>,
+    /// Datagrams of expected senders.
+    pub expected: Consumer<Punted>,
     /// Datagrams of anybody else.
     pub strangers: Consumer<Punted>,
 }
@@ -120,7 +141,7 @@ pub struct PuntRings {
 impl PuntRings {
     /// Calls `each` with everything that waits now.
     pub fn drain(&mut self, mut each: impl FnMut(&mut Punted)) {
-        for ring in [&mut self.known, &mut self.strangers] {
+        for ring in [&mut self.known, &mut self.expected, &mut self.strangers] {
             for _ in 0..ring.waiting() {
                 _ = ring.pop_with(&mut each);
             }
@@ -131,13 +152,16 @@ impl PuntRings {
 /// The punt rings of one worker.
 pub fn rings() -> (Punts, PuntRings) {
     let (known, known_end) = ring(PUNT_RING, Punted::default);
+    let (expected, expected_end) = ring(EXPECTED_RING, Punted::default);
     let (strangers, strangers_end) = ring(STRANGERS_RING, Punted::default);
-    (Punts { known, strangers, listening: false, left: 0 }, PuntRings { known: known_end, strangers: strangers_end })
+    let ends = PuntRings { known: known_end, expected: expected_end, strangers: strangers_end };
+    (Punts { known, expected, strangers, listening: false, left: 0 }, ends)
 }
 
 /// Rings that hold next to nothing and that nobody reads, for a state whose memory is only counted.
 pub fn no_rings() -> Punts {
-    Punts { known: ring(1, Punted::default).0, strangers: ring(1, Punted::default).0, listening: false, left: 0 }
+    let [known, expected, strangers] = std::array::from_fn(|_| ring(1, Punted::default).0);
+    Punts { known, expected, strangers, listening: false, left: 0 }
 }
 
 impl<C: Suite, const S: usize> State<C, S> {
@@ -161,6 +185,9 @@ impl<C: Suite, const S: usize> State<C, S> {
         if !self.punts.listening {
             return self.drop_cell(cell, reason);
         }
+        if !self.may_punt(what) {
+            return self.drop_cell(cell, DropReason::PuntFull);
+        }
         let bytes = &self.pool.cells[cell as usize].bytes[range];
         if self.punts.known.push_with(|slot| slot.write(what, [bytes, &[]])) {
             self.punted();
@@ -168,6 +195,20 @@ impl<C: Suite, const S: usize> State<C, S> {
         } else {
             self.drop_cell(cell, DropReason::PuntFull);
         }
+    }
+
+    /// Whether the link that this came by has not used up what it may hand over: an honest peer's records come at its rate,
+    /// and no other must use up what control can take.
+    fn may_punt(&mut self, what: What) -> bool {
+        let link = match what {
+            What::Link { link } | What::Relay { link, .. } | What::Record { link, .. } => link,
+            What::Hop { ingress } => self.ingress[ingress as usize].link,
+            What::Raw { .. } | What::Heard { .. } | What::Silent { .. } => return true,
+        };
+        let rx = &mut self.rx[link as usize];
+        let rate = self.classes[usize::from(rx.class)].rate();
+        let slots = u64::from(rate.slots.max(1));
+        rx.punted.take(self.now, rate.round_ns / slots, PUNTED_ROUNDS * slots)
     }
 
     /// Hands over a datagram, in two parts, that is no link's record; else it is dropped, for `reason` where nobody
@@ -179,7 +220,7 @@ impl<C: Suite, const S: usize> State<C, S> {
         }
         let what = What::Raw { from };
         let taken = if expected {
-            punts.known.push_with(|slot| slot.write(what, parts))
+            punts.expected.push_with(|slot| slot.write(what, parts))
         } else {
             let allowed = punts.left > 0;
             punts.left = punts.left.saturating_sub(1);
@@ -210,5 +251,18 @@ impl<C: Suite, const S: usize> State<C, S> {
         {
             self.counters.lab.punted += 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_allowance_gives_its_burst_and_then_its_rate() {
+        let mut allowance = Allowance::default();
+        let mut taken = |at| (0..10).filter(|_| allowance.take(at, 1000, 4)).count();
+        assert_eq!([taken(5), taken(1004), taken(1005), taken(3500), taken(1_000_000)], [4, 0, 1, 2, 4]);
+        assert!(!Allowance(u64::MAX).take(0, 1, u64::MAX - 1) && Allowance(0).take(u64::MAX, 1, 1));
     }
 }

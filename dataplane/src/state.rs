@@ -5,7 +5,9 @@ use crate::class::Class;
 use crate::command::Direction;
 use crate::counters::Counters;
 use crate::drops::DropReason;
-use crate::limits::{CLASSES_MAX, EXPECTED_MAX, PUNT_RING, RAW_WAITING_MAX, REDRAW_ROUNDS, STRANGERS_RING};
+use crate::limits::{
+    CLASSES_MAX, EXPECTED_MAX, EXPECTED_RING, PUNT_RING, RAW_WAITING_MAX, REDRAW_ROUNDS, STRANGERS_RING,
+};
 use crate::link::{LinkRx, LinkTx, List, NO_STEP, Steps, WriteKeys};
 use crate::pool::Pool;
 use crate::punt::{Punted, Punts};
@@ -239,7 +241,7 @@ impl<C: Suite, const S: usize> State<C, S> {
             + self.ingress.capacity() * size_of::<Ingress>()
             + self.egress.capacity() * size_of::<Egress>()
             + self.expected.bytes()
-            + (PUNT_RING + STRANGERS_RING) * size_of::<Punted>();
+            + (PUNT_RING + EXPECTED_RING + STRANGERS_RING) * size_of::<Punted>();
         (self.pool.bytes() + (self.next.len() + self.egress_of.len()) * size_of::<u32>(), tables)
     }
 

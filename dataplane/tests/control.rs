@@ -8,7 +8,9 @@ use drover_dataplane::command::Command as Order;
 use drover_dataplane::drops::DropReason;
 use drover_dataplane::inject::{Form, Target};
 use drover_dataplane::keys::GenerationSecrets;
-use drover_dataplane::limits::{CONTROL_PER_LINK, PUNT_RING, RAW_WAITING_MAX, STRANGERS_PER_TURN, STRANGERS_RING};
+use drover_dataplane::limits::{
+    CONTROL_PER_LINK, PUNT_RING, PUNTED_ROUNDS, RAW_WAITING_MAX, STRANGERS_PER_TURN, STRANGERS_RING,
+};
 use drover_dataplane::punt::What;
 use drover_wire::cell::{Command, Header, body_len};
 
@@ -62,14 +64,36 @@ fn without_a_listener_it_is_dropped() {
 
 #[test]
 fn what_control_does_not_take_is_dropped_and_counted() {
-    let mut w = listening(1);
-    for _ in 0..PUNT_RING + 100 {
+    let events = 8;
+    let mut w = listening(events);
+    for n in 0..PUNT_RING + 100 {
+        send_control(&mut w, n % events, &[]);
+        w.turn();
+    }
+    assert_eq!(w.dropped(DropReason::PuntFull), (100 + events) as u64);
+    assert_eq!(things(&mut w).len(), PUNT_RING - events);
+}
+
+#[test]
+fn a_link_hands_over_no_more_than_its_rate_and_others_get_through() {
+    let mut w = listening(2);
+    let most = (PUNTED_ROUNDS * ROUND / PERIOD) as usize;
+    for _ in 0..most + 50 {
         send_control(&mut w, 0, &[]);
         w.turn();
     }
-    let events = 1;
-    assert_eq!(w.dropped(DropReason::PuntFull), 100 + events);
-    assert_eq!(things(&mut w).len(), PUNT_RING - events as usize);
+    send_control(&mut w, 1, &[]);
+    w.turn();
+    let of = |things: &[(What, Vec<u8>)], link| things.iter().filter(|(what, _)| *what == What::Link { link }).count();
+    let handed = things(&mut w);
+    assert_eq!((of(&handed, 0), of(&handed, 1), w.dropped(DropReason::PuntFull)), (most, 1, 50));
+    // At its rate it goes on.
+    for _ in 0..20 {
+        w.run(PERIOD);
+        send_control(&mut w, 0, &[]);
+        w.turn();
+    }
+    assert_eq!(of(&things(&mut w), 0), 20);
 }
 
 /// Departures and numbers of all records.

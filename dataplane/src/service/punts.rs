@@ -3,6 +3,8 @@
 use super::requests::Service;
 use super::shadow::{Place, refuse};
 use crate::command::Command;
+use crate::drops::DropReason;
+use crate::limits::{EXPECTED_RATE, STRANGERS_RATE};
 use crate::punt::{Punted, What};
 use crate::service::shadow::Refused;
 use crate::terminal::Terminal;
@@ -26,7 +28,10 @@ impl<C: Suite, T: Terminal> Service<C, T> {
         let bytes = slot.bytes();
         let link_at = |index| self.shadow.link_at(Place { worker, index });
         match slot.what {
-            What::Raw { from } => sink(&Punt::Raw { worker, from: address(from), bytes }),
+            What::Raw { from } => match self.may_hand_over(worker, from) {
+                true => sink(&Punt::Raw { worker, from: address(from), bytes }),
+                false => self.status.drop_of(worker, DropReason::PuntFull),
+            },
             What::Link { link } => {
                 if let Some(link) = link_at(link) {
                     sink(&Punt::Link { link, body: bytes });
@@ -56,6 +61,15 @@ impl<C: Suite, T: Terminal> Service<C, T> {
             }
             What::Hop { ingress } => self.hop_cell(Place { worker, index: ingress }, bytes, sink),
         }
+    }
+
+    /// Whether the subscriber is given one more datagram: what anybody may send must not fill its socket, where events and
+    /// links' cells would be lost with it.
+    fn may_hand_over(&mut self, worker: u8, from: Endpoint) -> bool {
+        let expected = self.expected.contains(&from);
+        let (a_second, most) = if expected { EXPECTED_RATE } else { STRANGERS_RATE };
+        let allowance = &mut self.datagrams[usize::from(worker)][usize::from(expected)];
+        allowance.take(crate::run::now(), 1_000_000_000 / a_second, most)
     }
 
     /// Tells the workers that somebody listens; whoever was expected for an earlier subscriber is expected no more.

@@ -7,7 +7,7 @@ use crate::inject::Target;
 use crate::keys::{GenerationSecrets, Ratchets, expand};
 use crate::limits::CLASSES_MAX;
 use crate::owners::Owners;
-use crate::punt::PuntRings;
+use crate::punt::{Allowance, PuntRings};
 use crate::service::feed::Feed;
 use crate::service::hops::Hop;
 use crate::service::installed::{Installation, Installed, Use};
@@ -52,6 +52,8 @@ pub struct Service<C: Suite, T: Terminal> {
     pub(super) punts: Vec<Option<PuntRings>>,
     /// Senders whose datagrams are control's.
     pub(super) expected: HashSet<Endpoint>,
+    /// By worker, what the subscriber may be given of datagrams: of strangers, of expected senders.
+    pub(super) datagrams: Vec<[Allowance; 2]>,
     /// Datagrams under way to each worker.
     pub(super) raw: Vec<usize>,
     /// Cells of circuits under way to each worker.
@@ -85,6 +87,7 @@ impl<C: Suite, T: Terminal> Service<C, T> {
         }
         let (raw, cells) = (vec![0; feeds.len()], vec![0; feeds.len()]);
         Service {
+            datagrams: vec![Default::default(); feeds.len()],
             raw,
             cells,
             status,

@@ -6,6 +6,7 @@ use crate::drops::DropReason;
 use crate::limits::WAITING_PER_CIRCUIT;
 use crate::link::{LinkRx, LinkTx, NIL, NO_STEP, ONE_STEP_BITS, ReadKeys, Steps, Told, UNHEARD, WriteKeys};
 use crate::owners::Owners;
+use crate::punt::Allowance;
 use crate::state::{NO_CELLS, State, idle_write_keys};
 use crate::window::{CellWindow, RecordWindow};
 use drover_crypto::{Records, Suite};
@@ -109,6 +110,7 @@ impl<C: Suite, const S: usize> State<C, S> {
             last_at: self.now,
             told: Told::Nothing,
             retire_at: u64::MAX,
+            punted: Allowance::default(),
         };
         let tx = LinkTx {
             remote: new.remote,
@@ -145,7 +147,8 @@ impl<C: Suite, const S: usize> State<C, S> {
             // No record is ever opened or sealed here: there are no keys, and no address leads to it.
             let keys = [None, None];
             let (class, trials, last_at) = (new.class, (0, 0), self.now);
-            let rx = LinkRx { keys, active: 0, class, peer, trials, last_at, told: Told::Nothing, retire_at: u64::MAX };
+            let (told, retire_at, punted) = (Told::Nothing, u64::MAX, Allowance::default());
+            let rx = LinkRx { keys, active: 0, class, peer, trials, last_at, told, retire_at, punted };
             let tx = LinkTx {
                 remote: Endpoint::NONE,
                 class: new.class,
