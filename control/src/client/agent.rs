@@ -167,6 +167,9 @@ impl Agent {
                 }
             }
             let now = Now::read();
+            if punts.lost_more(now) {
+                brain.on_loss(&mut requests, now).map_err(|error| error.to_string())?;
+            }
             if more || brain.deadline().is_some_and(|due| due <= now.mono_ns) {
                 brain.on_tick(&mut requests, now);
             }

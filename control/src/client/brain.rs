@@ -5,7 +5,7 @@ use super::counters::EndCounters;
 use super::line::ControlSide;
 use crate::call::calls::{CallCounters, CallEvent, CallView, Calls};
 use crate::call::halves::Halves;
-use crate::circuit::builder::{Builder, CircuitHandle};
+use crate::circuit::builder::{Builder, BuilderEvent, CircuitHandle};
 use crate::link::{LinkCounters, LinkEvent, Links};
 use crate::plane::{Now, Plane, PlaneError};
 use crate::zone::MixEntry;
@@ -164,6 +164,16 @@ impl Brain {
         self.settle(plane, now);
     }
 
+    /// Some of what the data plane handed over was lost: asks for what it says only once.
+    ///
+    /// # Errors
+    /// The data plane's.
+    pub fn on_loss(&mut self, plane: &mut dyn Plane, now: Now) -> Result<(), PlaneError> {
+        self.links.look_again(plane, now)?;
+        self.settle(plane, now);
+        Ok(())
+    }
+
     /// Does what is due.
     pub fn on_tick(&mut self, plane: &mut dyn Plane, now: Now) {
         self.links.on_tick(plane, now);
@@ -190,6 +200,10 @@ impl Brain {
             if let Some(event) = self.links.poll() {
                 self.on_link(plane, now, event);
             } else if let Some(event) = self.builder.poll() {
+                // What is of calls is the rendezvous mix's to say; the mix before it only makes the circuit longer.
+                if matches!(event, BuilderEvent::Message { hop, .. } if hop != RENDEZVOUS) {
+                    continue;
+                }
                 self.with(plane, |calls, port| calls.on_circuit(port, now, &event));
             } else if let Some(event) = self.calls.poll() {
                 self.on_call(event);

@@ -155,6 +155,25 @@ impl Links {
         }
     }
 
+    /// Asks the data plane who is heard and who is silent: some of what it handed over was lost, and it says neither twice.
+    ///
+    /// # Errors
+    /// The data plane's.
+    pub fn look_again(&mut self, plane: &mut dyn Plane, now: Now) -> Result<(), PlaneError> {
+        for object in dump(plane, Dump::Links)? {
+            let number = |of: &str| object[of].as_u64().and_then(|number| u32::try_from(number).ok());
+            let Some(link) = number("link") else { continue };
+            let was = self.table.get(link).map(|link| link.silent.is_some());
+            match (was, object["silent"].as_bool(), number("heard")) {
+                (Some(false), Some(true), _) => self.on_silent(now, link),
+                (Some(_), Some(false), Some(heard)) => self.on_heard(plane, now, link, heard),
+                _ => {}
+            }
+        }
+        self.note_gone(now);
+        Ok(())
+    }
+
     fn on_silent(&mut self, now: Now, number: u32) {
         let Some(link) = self.table.get_mut(number) else { return };
         link.silent.get_or_insert(now.mono_ns);

@@ -2,6 +2,7 @@
 
 use super::links::Links;
 use super::trailer::{self, Hello, Trailer};
+use crate::circuit::limits::Bucket;
 use crate::plane::{Now, Plane};
 use drover_dtls::certificate::{CertificateError, NodeId, Role};
 use drover_dtls::handshake::{Handshake, HandshakeError, Progress, Side};
@@ -26,14 +27,26 @@ const POLITE_NS: u64 = 3 * SECOND;
 const BACKOFF_NS: (u64, u64) = (SECOND / 2, 8 * SECOND);
 /// Between two repetitions of a ClientHello because of cookies, ns.
 const COOKIE_NS: u64 = SECOND / 10;
+/// With a cookie an address may begin anew after this, ns: not with each datagram.
+const ANEW_NS: u64 = SECOND / 2;
+/// Handshakes with senders that showed a cookie: one each so many ns, and so many at once.
+const SHOWN: (u64, u32) = (SECOND / 300, 64);
 
 /// Handshakes under way, and last flights.
-#[derive(Default)]
 pub(super) struct Attempts {
     pub running: Vec<Attempt>,
     lingering: VecDeque<Lingering>,
     /// Workers take turns at dialling.
     turn: usize,
+    /// What may begin with a cookie.
+    shown: Bucket,
+}
+
+impl Default for Attempts {
+    fn default() -> Self {
+        let (running, lingering) = (Vec::new(), VecDeque::new());
+        Attempts { running, lingering, turn: 0, shown: Bucket::new(SHOWN.0, SHOWN.1) }
+    }
 }
 
 /// A handshake under way.
@@ -205,6 +218,8 @@ impl Links {
             Trailer::Cookie(cookie) => {
                 shown = self.gate.takes_cookie(now, from.0, cookie);
                 if !shown {
+                    // Somebody else may have given it: with a right one the sender goes on.
+                    self.ask_cookie(plane, now, from, hello);
                     return Err("cookie");
                 }
             }
@@ -213,7 +228,9 @@ impl Links {
         }
         if let Some(at) = at {
             // Anybody can send a ClientHello in another's name: without a cookie it ends no handshake under way.
-            if !shown || self.outer.running[at].known.is_some() {
+            let attempt = &self.outer.running[at];
+            let soon = now.mono_ns.saturating_sub(attempt.began) < ANEW_NS;
+            if !shown || soon || attempt.known.is_some() {
                 return Err("busy");
             }
             self.end(plane, at);
@@ -230,6 +247,8 @@ impl Links {
             if !self.gate.may_start(now) {
                 return Err("pace");
             }
+        } else if !self.outer.shown.take(now.mono_ns) {
+            return Err("pace");
         } else if strangers >= self.config.handshakes {
             self.evict(plane, now)?;
         }
@@ -238,7 +257,7 @@ impl Links {
 
     fn ask_cookie(&mut self, plane: &mut dyn Plane, now: Now, from: (Address, u8), hello: &Hello<'_>) {
         // A foreign peer does not know cookies.
-        if hello.trailer == Trailer::Plain && self.gate.may_ask(now) {
+        if hello.trailer != Trailer::None && self.gate.may_ask(now) {
             let cookie = self.gate.cookie(now, from.0);
             self.send_raw(plane, from, &trailer::ask(cookie));
         }

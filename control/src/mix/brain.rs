@@ -87,6 +87,16 @@ impl Brain {
         self.settle(plane, now);
     }
 
+    /// Some of what the data plane handed over was lost: asks for what it says only once.
+    ///
+    /// # Errors
+    /// The data plane's.
+    pub fn on_loss(&mut self, plane: &mut dyn Plane, now: Now) -> Result<(), PlaneError> {
+        self.links.look_again(plane, now)?;
+        self.settle(plane, now);
+        Ok(())
+    }
+
     /// Does what is due.
     pub fn on_tick(&mut self, plane: &mut dyn Plane, now: Now) {
         self.links.on_tick(plane, now);

@@ -136,6 +136,9 @@ impl Daemon<'_> {
                 }
             }
             let now = Now::read();
+            if punts.lost_more(now) {
+                brain.on_loss(&mut requests, now).map_err(Ended::Plane)?;
+            }
             if more || brain.deadline().is_some_and(|due| due <= now.mono_ns) {
                 brain.on_tick(&mut requests, now);
             }

@@ -23,8 +23,13 @@ pub struct Punts {
     buffer: Zeroizing<Vec<u8>>,
     expected: Option<u32>,
     lost: u64,
+    /// How many were lost when that was last dealt with, and when, monotonic ns.
+    mended: (u64, u64),
     path: PathBuf,
 }
+
+/// Between two looks at what was lost, ns.
+const LOSSES_NS: u64 = 1_000_000_000;
 
 impl SocketPlane {
     /// Connects twice, asks who it is, and subscribes.
@@ -37,7 +42,7 @@ impl SocketPlane {
         let mut socket = ControlSocket::connect(path).map_err(gone)?;
         socket.done("Subscribe", &Request::Subscribe { boot: welcome.boot }).map_err(of)?;
         let buffer = Zeroizing::new(vec![0; PUNT_MAX]);
-        let punts = Punts { socket, buffer, expected: None, lost: 0, path: path.to_owned() };
+        let punts = Punts { socket, buffer, expected: None, lost: 0, mended: (0, 0), path: path.to_owned() };
         Ok(SocketPlane { requests, gone: None, punts, welcome })
     }
 
@@ -89,6 +94,15 @@ impl Punts {
     /// Things that the data plane had no room to hand over.
     pub fn lost(&self) -> u64 {
         self.lost
+    }
+
+    /// Whether more was lost since this last was true; at most once a second.
+    pub fn lost_more(&mut self, now: Now) -> bool {
+        let more = self.lost > self.mended.0 && now.mono_ns >= self.mended.1.saturating_add(LOSSES_NS);
+        if more {
+            self.mended = (self.lost, now.mono_ns);
+        }
+        more
     }
 
     fn closed(&self, why: &str) -> PlaneError {

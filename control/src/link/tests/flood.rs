@@ -88,6 +88,27 @@ fn a_cookie_is_good_for_its_address_and_time_only() {
 }
 
 #[test]
+fn a_wrong_cookie_is_answered_with_a_right_one_and_a_cookie_buys_no_flood() {
+    let mut world = World::with(1, 1, LinkConfig { handshakes: 2, ..LinkConfig::default() });
+    let plain = hello(&world, 1, true);
+    world.net.throw(spoofed(0).into(), address(0), &plain);
+    let mut bent = hello(&world, 1, false);
+    trailer::append(&mut bent, Some([7; 16]));
+    world.net.throw(spoofed(1).into(), address(0), &bent);
+    world.run(2);
+    let asked = world.net.sent.iter().rev().find_map(|(_, bytes)| trailer::asked(bytes)).expect("a cookie");
+    // Another ClientHello each time: one handshake, not a hundred.
+    for _ in 0..100 {
+        let mut good = hello(&world, 1, false);
+        trailer::append(&mut good, Some(asked));
+        world.net.throw(spoofed(1).into(), address(0), &good);
+        world.step();
+    }
+    assert!(world.refused(0, "busy") >= 98, "{}", world.tell());
+    assert_eq!(world.nodes[0].links.outer.running.len(), 2);
+}
+
+#[test]
 fn places_that_nobody_uses_are_given_away() {
     let mut world = World::with(1, 1, LinkConfig { handshakes: 4, ..LinkConfig::default() });
     let plain = hello(&world, 1, true);

@@ -108,6 +108,35 @@ fn a_peer_that_is_gone_is_dialled_aside_and_its_link_removed_in_the_end() {
 }
 
 #[test]
+fn what_was_not_heard_of_silence_is_asked_for() {
+    let mut world = World::new(2, 0);
+    world.dial(0, 1);
+    world.until(1_000, |world| world.linked(0, 1));
+    world.run(100);
+    let silent = |world: &World| {
+        let link = world.nodes[0].links.link_of(world.id(1)).expect("a link");
+        world.nodes[0].links.table.get(link).expect("it").silent.is_some()
+    };
+    // Silent, and then Heard, find no room on their way to control.
+    world.net.planes[1].gone = true;
+    for _ in 0..4_000 {
+        world.net.step();
+    }
+    assert!(!silent(&world));
+    let now = world.net.now;
+    world.nodes[0].links.look_again(&mut world.net.planes[0], now).expect("looks");
+    assert!(silent(&world));
+    world.net.planes[1].gone = false;
+    for _ in 0..200 {
+        world.net.step();
+    }
+    assert!(silent(&world));
+    let now = world.net.now;
+    world.nodes[0].links.look_again(&mut world.net.planes[0], now).expect("looks");
+    assert!(!silent(&world));
+}
+
+#[test]
 fn silence_that_ends_changes_nothing() {
     let mut world = World::new(2, 0);
     world.dial(0, 1);
