@@ -84,7 +84,8 @@ fn a_short_demo() {
         assert!(end.is_some() && end == begin, "{path:?}");
     }
     assert!(report.sas.len() == 6 && report.sas.bytes().all(|digit| digit.is_ascii_digit()), "{report:?}");
-    assert!(report.circuit_setup_ms.is_some_and(|ms| ms > 0.0), "{report:?}");
+    let (circuit, call) = (report.circuit_setup_ms.expect("built"), report.call_setup_ms.expect("up"));
+    assert!(circuit > 0.0 && call > circuit, "{report:?}");
     // Eight links of two ends each.
     assert!(report.handshakes_ms.is_some_and(|times| times.count >= 8 && times.max >= times.p50), "{report:?}");
     assert!(report.rekeys > 0 && report.kill_control.is_none(), "{report:?}");

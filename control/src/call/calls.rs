@@ -108,6 +108,7 @@ struct Call {
     began: u64,
     up_at: Option<u64>,
     set_up: Option<u64>,
+    circuit_ms: Option<f64>,
     /// Where we are reached by signals of this call.
     own_mailbox: Mailbox,
     /// Where the peer is; none before the lookup's answer.
@@ -503,6 +504,7 @@ impl Call {
             began: now_ns,
             up_at: None,
             set_up: None,
+            circuit_ms: None,
             own_mailbox,
             to: None,
             key: None,

@@ -429,6 +429,7 @@ mod tests {
             sas: Some("012345".to_owned()),
             up_s: Some(65),
             set_up_ms: Some(2345.0),
+            circuit_ms: Some(812.0),
             mended: 0,
             last: None,
         }

@@ -80,6 +80,11 @@ impl PhoneStatus {
         self.view("set_up_ms").as_f64()
     }
 
+    /// How long its half's circuit took to build, ms.
+    pub fn circuit_ms(&self) -> Option<f64> {
+        self.view("circuit_ms").as_f64()
+    }
+
     /// How the last call ended.
     pub fn last(&self) -> Option<&str> {
         self.view("last").as_str()

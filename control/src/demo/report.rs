@@ -36,8 +36,10 @@ pub struct Report {
     pub path_links: Vec<String>,
     /// Handshakes that made the links, as each link's dialler and listener timed them; null when nobody told.
     pub handshakes_ms: Option<Times>,
-    /// From the caller's wish to a call that carries voice, ms; null when the client does not tell.
+    /// How long the slower of the two halves' circuits took to build, ms: two hops, keys and slots.
     pub circuit_setup_ms: Option<f64>,
+    /// From the caller's wish to a call that carries voice, ms: lookup, ringing, circuits, joining.
+    pub call_setup_ms: Option<f64>,
     /// Renewals of links' keys from the links' start to the end, by all ends.
     pub rekeys: u64,
     /// The short authentication string, the same at both clients.
@@ -228,8 +230,9 @@ impl Report {
                 self.rekeys
             )?;
         }
-        if let Some(setup) = self.circuit_setup_ms {
-            writeln!(to, "The call was up after {} ms. Both sides show {}.", number(setup, 0), self.sas)?;
+        if let (Some(circuit), Some(call)) = (self.circuit_setup_ms, self.call_setup_ms) {
+            let (circuit, call) = (number(circuit, 0), number(call, 0));
+            writeln!(to, "Circuits took {circuit} ms, the whole call {call} ms. Both sides show {}.", self.sas)?;
         }
         let (sent, received, intact) = (count(self.rtp_sent), count(self.rtp_received), count(self.rtp_intact));
         writeln!(to, "Voice: {sent} packets said, {received} heard, {intact} of them bit for bit.")?;
@@ -327,9 +330,10 @@ mod tests {
             ..Default::default()
         });
         let report = Report { handshakes_ms: Times::of(&[7.5]), kill_control, sas: "123456".into(), ..good() };
-        let report = Report { circuit_setup_ms: Some(812.0), rekeys: 3, ..report };
+        let report = Report { circuit_setup_ms: Some(812.0), call_setup_ms: Some(4321.0), rekeys: 3, ..report };
         let text = report.text(Path::new("out"));
-        for word in ["median 7.5 ms", "renewed: 3", "812 ms", "123456", "of a2 was killed", "-20 to 14 µs"] {
+        for word in ["median 7.5 ms", "renewed: 3", "812 ms", "4321 ms", "123456", "of a2 was killed", "-20 to 14 µs"]
+        {
             assert!(text.contains(word), "{word} lacks in {text}");
         }
         for word in ["a1=a2", "199.00", "1.00 %", "out/links.svg", "out/callee.wav", "median 60.0 ms"] {

@@ -28,6 +28,8 @@ const LOOK: Duration = Duration::from_millis(50);
 pub struct CallUp {
     /// From the caller's wish to the call, ms.
     pub set_up_ms: Option<f64>,
+    /// How long the slower of the two halves' circuits took to build, ms.
+    pub circuit_ms: Option<f64>,
     /// What both sides show.
     pub sas: String,
 }
@@ -233,7 +235,9 @@ impl<'s> Show<'s> {
                 if here != there {
                     return Err(format!("the caller shows {here}, the callee {there}: somebody is between them"));
                 }
-                return Ok(CallUp { set_up_ms: caller.set_up_ms(), sas: here });
+                let circuits = [&caller, &callee].map(|status| status.circuit_ms());
+                let circuit_ms = circuits.into_iter().flatten().reduce(f64::max);
+                return Ok(CallUp { set_up_ms: caller.set_up_ms(), circuit_ms, sas: here });
             }
             let state = format!("caller: {}, callee: {}", caller.state(), callee.state());
             let over = caller.last().filter(|_| caller.state() == "idle").map(str::to_owned);

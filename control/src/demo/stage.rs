@@ -152,7 +152,7 @@ fn play_all(
     report.links = show.sampler.rates(&show.topology, [before, during, after])?;
     let series = show.sampler.series(&show.topology);
     report.kill_control = show.kill.told(show.cast, plan.seed);
-    (report.circuit_setup_ms, report.sas) = (up.set_up_ms, up.sas);
+    (report.circuit_setup_ms, report.call_setup_ms, report.sas) = (up.circuit_ms, up.set_up_ms, up.sas);
     Ok(Played { report, forth, series, call: (call_from, call_down) })
 }
 

@@ -69,7 +69,8 @@ impl Calls {
         }
         let Some(call) = self.call.as_mut().filter(|call| call.half.circuit() == Some(circuit)) else { return false };
         match (event, call.half) {
-            (BuilderEvent::Ready { .. }, Half::Building(_, until)) => {
+            (BuilderEvent::Ready { took_ms, .. }, Half::Building(_, until)) => {
+                call.circuit_ms = Some(*took_ms);
                 let (Some(meeting), Some(to)) = (&call.meeting, call.to) else { return true };
                 let join = Join { token: Token(meeting.token(call.attempt)), mix: to.rendezvous };
                 call.half = Half::Joining(circuit, until);

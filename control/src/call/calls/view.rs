@@ -111,6 +111,8 @@ pub struct CallView {
     pub up_s: Option<u64>,
     /// From the command (or the first ring) to the first time up, ms.
     pub set_up_ms: Option<f64>,
+    /// How long our half's circuit took to build, the last time, ms.
+    pub circuit_ms: Option<f64>,
     /// Times that it was joined anew.
     pub mended: u8,
     /// How the last call ended.
@@ -206,6 +208,7 @@ impl CallView {
             sas: call.and_then(|call| call.secret.as_ref()).map(|secret| secret.sas()),
             up_s: call.and_then(|call| call.up_at).map(|at| now.mono_ns.saturating_sub(at) / SECOND),
             set_up_ms: call.and_then(|call| call.set_up).map(|ns| ns as f64 / 1e6),
+            circuit_ms: call.and_then(|call| call.circuit_ms),
             mended: call.map_or(0, |call| call.attempt),
             last: calls.last,
         }
