@@ -38,11 +38,10 @@ const NODE_CONSTRAINTS: &[u8] = &[0x30, 0x0c, 0x06, 3, 0x55, 0x1d, 0x13, 0x01, 1
 /// keyUsage, critical: digitalSignature, and for a zone keyCertSign.
 const ZONE_USAGE: &[u8] = &[0x30, 0x0e, 0x06, 3, 0x55, 0x1d, 0x0f, 0x01, 1, 0xff, 0x04, 4, 0x03, 2, 2, 0x84];
 const NODE_USAGE: &[u8] = &[0x30, 0x0e, 0x06, 3, 0x55, 0x1d, 0x0f, 0x01, 1, 0xff, 0x04, 4, 0x03, 2, 7, 0x80];
-/// 2.25.226266257115149572028420195405505831519: the static X25519 key, an OCTET STRING of 32 bytes.
-const STATIC_KEY: &[u8] = &[
-    0x06, 0x14, 0x69, 0x82, 0xd4, 0xb9, 0xa5, 0xf1, 0xd1, 0xa8, 0xf2, 0x9e, 0x9f, 0xb0, 0x8e, 0xf5, 0xb3, 0xba, 0x96,
-    0xf4, 0xc4, 0x5f,
-];
+/// subjectAltPublicKeyInfo (ITU-T X.509, 2019, 9.8): the static X25519 key as a SubjectPublicKeyInfo (RFC 8410, 4), up to
+/// the key. All arcs are small: many readers of certificates take none above 32 bits.
+const STATIC_KEY: &[u8] =
+    &[0x06, 3, 0x55, 0x1d, 0x48, 0x04, 44, 0x30, 42, 0x30, 5, 0x06, 3, 0x2b, 0x65, 0x6e, 0x03, 33, 0];
 
 /// What differs between certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +78,7 @@ impl Fields {
             Role::Zone => (ZONE_CONSTRAINTS, ZONE_USAGE),
             Role::Mix | Role::Client => (NODE_CONSTRAINTS, NODE_USAGE),
         };
-        let static_key = tlv(SEQUENCE, &[STATIC_KEY, &[0x04, 34, 0x04, 32], &self.static_key]);
+        let static_key = tlv(SEQUENCE, &[STATIC_KEY, &self.static_key]);
         let extensions = tlv(0xa3, &[&tlv(SEQUENCE, &[constraints, usage, &static_key])]);
         tlv(
             SEQUENCE,
