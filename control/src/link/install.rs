@@ -162,9 +162,10 @@ impl Links {
     #[cfg(feature = "lab")]
     pub(super) fn log_keys(&mut self, taken: &TakeOver) {
         use std::io::Write;
+        use std::os::unix::fs::OpenOptionsExt;
         let Some(path) = &self.config.key_log else { return };
         let lines: String = taken.key_log_lines().flat_map(|line| [line, "\n"]).collect();
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        let file = std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path);
         if file.and_then(|mut file| file.write_all(zeroize::Zeroizing::new(lines).as_bytes())).is_err() {
             self.counters.refuse("key_log");
         }

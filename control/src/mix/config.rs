@@ -8,6 +8,8 @@
 //! clients = 4096                      # client links at most
 //! foreign = true                      # take foreign DTLS 1.3 peers with certificates of our zones
 //! rekey_s = 600                       # renew a link's keys this often; left out: as the zone document says
+//! lab_key_log = "a1.keys"             # lab builds: takes traffic secrets (W-LAB-5)
+//! lab_also_x25519 = true              # lab builds: take foreign peers without ML-KEM too
 //! ```
 
 use crate::link::LinkConfig;

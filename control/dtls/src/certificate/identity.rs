@@ -92,6 +92,15 @@ impl Identity {
         &self.static_secret
     }
 
+    /// Lab: the P-256 private key as PKCS #8 (RFC 5958), DER, for a foreign implementation that shows our certificate.
+    ///
+    /// # Errors
+    /// The library fails.
+    #[cfg(feature = "lab")]
+    pub fn private_key_pkcs8(&self) -> Result<Zeroizing<Vec<u8>>, CertificateError> {
+        self.key.private_key_to_der_pkcs8().map(Zeroizing::new).map_err(library)
+    }
+
     /// The P-256 private key, for the handshake.
     pub(crate) fn key(&self) -> &PKeyRef<Private> {
         &self.key
