@@ -84,7 +84,8 @@ fn records(criterion: &mut Criterion) {
 
 fn seal(keys: &[RecordKey], pool: &[Cell<CELL>], links: &[u32], number: u64, frames: &mut [Vec<u8>]) {
     let jobs = (0..BATCH as u32).zip(links).zip(frames);
-    let mut jobs: Vec<_> = jobs.map(|((cell, key), frame)| SealJob { key: *key, cell, number, first: 0x2b, frame }).collect();
+    let mut jobs: Vec<_> =
+        jobs.map(|((cell, key), frame)| SealJob { key: *key, cell, number, first: 0x2b, frame }).collect();
     ReferenceRecords::seal(keys, pool, &mut jobs);
 }
 

@@ -93,6 +93,8 @@ pub struct Handshake {
 pub struct TakeOver {
     /// Our side.
     pub side: Side,
+    /// The peer says that it is a drover node (ALPN "drover/1"), and the handshake authenticates it.
+    pub drover: bool,
     /// The peer's certificate, checked.
     pub peer: Certificate,
     /// Traffic secret of epoch 3, the peer's records.
@@ -120,6 +122,9 @@ impl Handshake {
     pub fn new(context: &Context, side: Side, mtu: usize) -> Result<Handshake, HandshakeError> {
         let mut engine = Engine::new(context.ssl(), side, mtu)?;
         context.prepare(engine.ssl_mut(), side).map_err(system)?;
+        if side == Side::Client {
+            engine.ssl_mut().set_alpn_protos(context::OFFER).map_err(system)?;
+        }
         let (output, last_flight) = (VecDeque::new(), Vec::new());
         let mut handshake = Handshake { engine, side, finished: false, failed: false, output, last_flight };
         if side == Side::Client {
@@ -207,6 +212,7 @@ impl Handshake {
         ssl.export_keying_material(&mut binder[..], BINDER, None).map_err(system)?;
         Ok(TakeOver {
             side: self.side,
+            drover: ssl.selected_alpn_protocol() == Some(context::PROTOCOL),
             peer: self.peer().ok_or_else(|| not_over("the peer has shown no certificate"))?,
             read: secret(Direction::Read)?,
             write: secret(Direction::Write)?,

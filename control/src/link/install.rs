@@ -27,8 +27,13 @@ impl Links {
         now: Now,
         attempt: Attempt,
     ) -> Result<Vec<Vec<u8>>, &'static str> {
-        let Attempt { handshake, side, remote, worker, known, foreign, began, .. } = attempt;
+        let Attempt { handshake, side, remote, worker, known, began, .. } = attempt;
         let taken = handshake.take_over().map_err(|_| "system")?;
+        // Not what the first datagram looked like: anybody on the way can change that.
+        let foreign = !taken.drover;
+        if foreign && !self.config.foreign {
+            return Err("foreign");
+        }
         self.log_keys(&taken);
         let (role, class) = self.accept(&taken.peer, side, known)?;
         let peer = PeerInfo { id: taken.peer.id(), role, foreign };

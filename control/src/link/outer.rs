@@ -57,8 +57,6 @@ pub(super) struct Attempt {
     pub worker: u8,
     /// Who it must be: the one we dialled, or the one whose MAC came.
     pub known: Option<NodeId>,
-    /// No trailer came.
-    pub foreign: bool,
     pub began: u64,
     /// The client's random of the ClientHello.
     pub random: [u8; 32],
@@ -319,7 +317,6 @@ impl Links {
                 remote,
                 worker,
                 known,
-                foreign: hello.trailer == Trailer::None,
                 began: now.mono_ns,
                 random: hello.random,
                 due: u64::MAX,
@@ -581,7 +578,6 @@ impl Links {
                 remote,
                 worker: worker as u8,
                 known: Some(peer),
-                foreign: false,
                 began: now.mono_ns,
                 random,
                 due: u64::MAX,

@@ -7,8 +7,8 @@ use crate::library;
 use boring::error::ErrorStack;
 use boring::ex_data::Index;
 use boring::ssl::{
-    Ssl, SslAlert, SslContext, SslContextBuilder, SslContextRef, SslMethod, SslOptions, SslRef, SslSessionCacheMode,
-    SslSignatureAlgorithm, SslVerifyError, SslVerifyMode, SslVersion,
+    AlpnError, Ssl, SslAlert, SslContext, SslContextBuilder, SslContextRef, SslMethod, SslOptions, SslRef,
+    SslSessionCacheMode, SslSignatureAlgorithm, SslVerifyError, SslVerifyMode, SslVersion,
 };
 use boring::x509::X509;
 use std::fmt;
@@ -24,6 +24,12 @@ pub struct Context {
     /// For checks of validity, s since 1970; 0: the system's.
     unix_s: Arc<AtomicU64>,
 }
+
+/// What drover nodes call their protocol (ALPN, RFC 7301): what a peer is belongs to what the handshake authenticates, so
+/// that nobody on the way makes a drover peer look foreign.
+pub(super) const PROTOCOL: &[u8] = b"drover/1";
+/// The same as it is offered: with its length.
+pub(super) const OFFER: &[u8] = b"\x08drover/1";
 
 /// What became of the peer's certificate.
 type Verdict = Result<Certificate, CertificateError>;
@@ -86,6 +92,11 @@ fn build(
         #[cfg(feature = "lab")]
         Groups::AlsoX25519 => "X25519MLKEM768:X25519",
     })?;
+    // Who does not offer it is a foreign peer, and is served as one.
+    builder.set_alpn_select_callback(|_, offered| match offered {
+        OFFER => Ok(&OFFER[1..]),
+        _ => Err(AlpnError::NOACK),
+    });
     builder.set_verify_algorithm_prefs(&[SslSignatureAlgorithm::ECDSA_SECP256R1_SHA256])?;
     let zones = zones.to_vec();
     builder.set_custom_verify_callback(SslVerifyMode::PEER | SslVerifyMode::FAIL_IF_NO_PEER_CERT, move |ssl| {

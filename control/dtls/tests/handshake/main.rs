@@ -24,6 +24,7 @@ fn both_sides_take_over_the_same_keys() {
         assert_eq!((client.side, server.side), (Side::Client, Side::Server));
         assert_eq!((&client.read, &client.write), (&server.write, &server.read));
         assert_ne!(client.read, client.write);
+        assert!(client.drover && server.drover);
         assert_eq!((client.peer.id(), server.peer.id()), (b.certificate().id(), a.certificate().id()));
         // The server's ACK is its one record of epoch 3, and the client has opened it.
         assert_eq!((client.first, server.first), ((1, 0), (0, 1)));
@@ -168,6 +169,8 @@ fn a_library_that_keeps_its_records_is_a_good_peer() {
         assert_eq!(against(&mut ours, &mut peer), (Ok(Progress::Done), Ok(())), "{side:?}");
         assert!(peer.is_idle());
         assert_eq!((peer.epochs(), peer.group()), ((3, 3), Some(0x11ec)));
+        // A library does not offer our protocol: it is told apart by what the handshake authenticates.
+        assert!(side == Side::Client || !ours.take_over().expect("over").drover);
     }
 }
 
