@@ -30,6 +30,8 @@ const RATCHET_BITS: u8 = 24;
 pub struct MixFiles {
     /// Its name.
     pub name: String,
+    /// Where its data plane listens.
+    pub address: SocketAddr,
     /// Configuration of its data plane.
     pub data_plane: PathBuf,
     /// The data plane's control socket.
@@ -75,6 +77,20 @@ impl Cast {
     /// # Errors
     /// What cannot be made or written.
     pub fn make(args: &DemoArgs, seed: u64, unix_s: u64, hears: [SocketAddr; 2]) -> Result<Cast, String> {
+        Cast::make_behind(args, seed, unix_s, hears, |_, address| Ok(address))
+    }
+
+    /// As [`Cast::make`]; `told` says which address a mix, by name and where it listens, has in the zone's document.
+    ///
+    /// # Errors
+    /// What cannot be made or written, or `told` refuses.
+    pub fn make_behind(
+        args: &DemoArgs,
+        seed: u64,
+        unix_s: u64,
+        hears: [SocketAddr; 2],
+        mut told: impl FnMut(&str, SocketAddr) -> Result<SocketAddr, String>,
+    ) -> Result<Cast, String> {
         let folder = RunFolder::make()?;
         let at = folder.0.as_path();
         let ip: IpAddr = if args.ipv6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
@@ -87,7 +103,7 @@ impl Cast {
             known.push(Known { name: name.to_owned(), id: identity.certificate().id().to_string() });
             identity.save(&at.join(name)).map_err(text)
         };
-        let mut entries = Vec::new();
+        let (mut entries, mut listens) = (Vec::new(), Vec::new());
         for (zone, authority) in ZONES.iter().zip(&zones) {
             let mut of_zone = Vec::new();
             for number in 1..=MIXES {
@@ -95,7 +111,10 @@ impl Cast {
                 let identity = authority.issue(&name, Role::Mix, unix_s, DAYS).map_err(text)?;
                 know(&name, &identity)?;
                 let certificate = identity.certificate().clone();
-                of_zone.push(MixEntry { name, address: free_port(ip)?, certificate });
+                let listen = free_port(ip)?;
+                listens.push(listen);
+                let address = told(&name, listen)?;
+                of_zone.push(MixEntry { name, address, certificate });
             }
             entries.push(of_zone);
         }
@@ -129,7 +148,8 @@ impl Cast {
         for (place, of_zone) in entries.iter().enumerate() {
             for mix in of_zone {
                 let core = core.next().unwrap_or_default();
-                mixes.push(mix_files(at, args, mix, core, &documents_of(place))?);
+                let listen = listens[mixes.len()];
+                mixes.push(mix_files(at, args, &mix.name, (listen, core), &documents_of(place))?);
             }
         }
         let choices = choices(seed);
@@ -153,6 +173,11 @@ impl Cast {
         Ok(Cast { mixes, clients, known, choices, folder })
     }
 
+    /// The folder of everything: identities by name, configurations, logs.
+    pub fn folder(&self) -> &Path {
+        &self.folder.0
+    }
+
     /// The file with the callee's certificate, as a caller has got it somehow.
     pub fn callee_certificate(&self) -> PathBuf {
         self.folder.0.join(CLIENTS[1]).join("certificate.pem")
@@ -160,7 +185,7 @@ impl Cast {
 }
 
 /// First and rendezvous mix of caller and callee, each one of its zone's, by place.
-fn choices(seed: u64) -> [[usize; 2]; 2] {
+pub fn choices(seed: u64) -> [[usize; 2]; 2] {
     use rand::{Rng, SeedableRng};
     let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
     [0, 1].map(|zone| [(); 2].map(|()| zone * MIXES + rng.random_range(0..MIXES)))
@@ -172,8 +197,14 @@ fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf, String> {
     Ok(path)
 }
 
-fn mix_files(folder: &Path, args: &DemoArgs, mix: &MixEntry, core: usize, documents: &str) -> Result<MixFiles, String> {
-    let name = mix.name.clone();
+fn mix_files(
+    folder: &Path,
+    args: &DemoArgs,
+    name: &str,
+    (listen, core): (SocketAddr, usize),
+    documents: &str,
+) -> Result<MixFiles, String> {
+    let name = name.to_owned();
     let socket = folder.join(format!("{name}.sock"));
     let control_socket = folder.join(format!("{name}-control.sock"));
     let data_plane = format!(
@@ -181,11 +212,10 @@ fn mix_files(folder: &Path, args: &DemoArgs, mix: &MixEntry, core: usize, docume
          [control]\nsocket = {}\n\
          [pacing]\npolicy = \"tick\"\ntick_us = {}\n\
          [limits]\nlinks = 64\ncircuits = 64\ncells = 2048\ntransmit = 1024\n\
-         [[worker]]\nlisten = \"{}\"\ncore = {core}\n",
+         [[worker]]\nlisten = \"{listen}\"\ncore = {core}\n",
         args.cell,
         quoted(&socket),
         args.tick_us,
-        mix.address,
     );
     let control = format!(
         "identity = {}\n{documents}data_plane = {}\ncontrol_socket = {}\n",
@@ -198,6 +228,7 @@ fn mix_files(folder: &Path, args: &DemoArgs, mix: &MixEntry, core: usize, docume
         data_plane_socket: socket,
         control: write(folder, &format!("{name}-control.toml"), &control)?,
         control_socket,
+        address: listen,
         name,
     })
 }

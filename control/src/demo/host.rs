@@ -97,12 +97,41 @@ impl Host {
     /// Kills one of a mix's processes; its supervisor starts it again.
     pub fn kill(&mut self, mix: usize, which: Which) {
         self.asked[mix][usize::from(which == Which::Control)] += 1;
+        if which == Which::DataPlane {
+            // Its control daemon is started anew with it.
+            self.asked[mix][1] += 1;
+        }
         self.mixes[mix].1.kill(which);
     }
 
     /// Whether both processes of a mix are there.
     pub fn ready(&self, mix: usize) -> bool {
         self.mixes[mix].1.ready()
+    }
+
+    /// A process id of a mix, if that process is there.
+    pub fn pid(&self, mix: usize, which: Which) -> Option<u32> {
+        self.mixes[mix].1.pid(which)
+    }
+
+    /// Ends a client and starts it again; waits until it is ready.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn restart_client(&mut self, cast: &Cast, client: usize) -> Result<(), String> {
+        let files = &cast.clients[client];
+        let old = self.clients.remove(client);
+        drop(old);
+        let mut new = Process::start(&files.name, &find("drover-client")?, &files.config)?;
+        let ready = new.wait_ready(Instant::now() + DEADLINE);
+        self.clients.insert(client, new);
+        ready
+    }
+
+    /// What supervisors said, and the clients' last words to standard error.
+    pub fn words(&self) -> Vec<String> {
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.iter().cloned().chain(self.clients.iter().flat_map(Process::words)).collect()
     }
 
     /// Ends all processes, clients first.

@@ -19,13 +19,13 @@
 #[cfg(feature = "lab")]
 pub mod audio;
 #[cfg(feature = "lab")]
-mod cast;
+pub mod cast;
 #[cfg(feature = "lab")]
-mod host;
+pub mod host;
 #[cfg(feature = "lab")]
 mod kill;
 #[cfg(feature = "lab")]
-mod phone;
+pub mod phone;
 #[cfg(feature = "lab")]
 pub mod report;
 #[cfg(feature = "lab")]
@@ -35,7 +35,7 @@ mod show;
 #[cfg(feature = "lab")]
 mod stage;
 #[cfg(feature = "lab")]
-mod topology;
+pub mod topology;
 
 use clap::Args;
 use std::path::PathBuf;

@@ -60,6 +60,11 @@ impl PhoneStatus {
         &self.0["call"][key]
     }
 
+    /// All of it.
+    pub fn json(&self) -> &Value {
+        &self.0
+    }
+
     /// Where it is registered.
     pub fn registered(&self) -> Option<&str> {
         self.view("registered").as_str()
@@ -113,6 +118,11 @@ impl DaemonStatus {
         let answer = ask(socket, "{\"do\":\"status\"}")?;
         let parsed = serde_json::from_str(&answer);
         parsed.map(DaemonStatus).map_err(|error| format!("{}: no JSON: {error}", socket.display()))
+    }
+
+    /// All of it.
+    pub fn json(&self) -> &Value {
+        &self.0
     }
 
     /// Links that it took from the data plane at its start; none while it has not reached the data plane.

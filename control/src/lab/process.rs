@@ -131,6 +131,11 @@ impl Process {
         }
     }
 
+    /// What it wrote to standard error, the last lines.
+    pub fn words(&self) -> Vec<String> {
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+
     fn fault(&self, what: &str) -> String {
         let kept = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
         let said: Vec<_> = kept.iter().map(|line| format!("\n  {line}")).collect();
