@@ -199,6 +199,10 @@ impl Hops {
         if self.is_zone_mix(peer) {
             self.mixes.insert(link, peer.id);
             self.tell_all_keys(links, now, link);
+            // A link that was taken over is new to us alone: that neighbour has seen nothing and tells nothing by itself.
+            let (kind, bytes) = LinkMessage::KeysWanted.encode();
+            // Links that go down again take their messages with them.
+            let _ = links.send(now, link, kind, &bytes);
         }
     }
 
