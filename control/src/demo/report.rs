@@ -332,8 +332,7 @@ mod tests {
         let report = Report { handshakes_ms: Times::of(&[7.5]), kill_control, sas: "123456".into(), ..good() };
         let report = Report { circuit_setup_ms: Some(812.0), call_setup_ms: Some(921.0), rekeys: 3, ..report };
         let text = report.text(Path::new("out"));
-        for word in ["median 7.5 ms", "renewed: 3", "812 ms", "921 ms", "123456", "of a2 was killed", "-20 to 14 µs"]
-        {
+        for word in ["median 7.5 ms", "renewed: 3", "812 ms", "921 ms", "123456", "of a2 was killed", "-20 to 14 µs"] {
             assert!(text.contains(word), "{word} lacks in {text}");
         }
         for word in ["a1=a2", "199.00", "1.00 %", "out/links.svg", "out/callee.wav", "median 60.0 ms"] {
