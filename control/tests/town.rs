@@ -46,6 +46,8 @@ const LOSS: f64 = 0.05;
 const PACKET: Duration = Duration::from_millis(500);
 
 type Step = Result<(), String>;
+/// A step's name, and what it does.
+type Named = (&'static str, fn(&mut Town) -> Step);
 
 struct Town {
     host: Host,
@@ -629,7 +631,7 @@ fn a_town_and_what_befalls_it() {
         "this test starts drover-dataplane; build it first: cargo build --workspace --bins --features lab"
     );
     let mut town = Town::start().unwrap_or_else(|error| panic!("{error}"));
-    let steps: [(&str, fn(&mut Town) -> Step); 6] = [
+    let steps: [Named; 6] = [
         ("loss", loss),
         ("knowledge", knowledge),
         ("control dies", control_dies),
