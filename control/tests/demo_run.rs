@@ -32,7 +32,9 @@ fn every_field_of_the_report_is_documented_and_every_documented_one_is_there() {
     let difference = Some(Default::default());
     let kill_control = Some(KillControl { lateness_p99_difference_us: difference, ..KillControl::default() });
     let (one_way_ms, handshakes_ms) = (Some(OneWay::default()), Some(Times::default()));
-    let report = Report { one_way_ms, handshakes_ms, links, kill_control, ..Report::default() };
+    let (lateness_p99_us, missed_slots) = (Some(Default::default()), Some(Default::default()));
+    let report =
+        Report { one_way_ms, handshakes_ms, links, kill_control, lateness_p99_us, missed_slots, ..Report::default() };
     let mut in_report = BTreeSet::new();
     fields(&serde_json::to_value(report).expect("JSON"), "", &mut in_report);
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/demo.md");

@@ -6,7 +6,7 @@ use super::host::{AWAY, Host};
 use super::phone::DaemonStatus;
 use super::report::{KillControl, Pair};
 use super::stage::COME_BACK;
-use crate::report::stats::{Histogram, difference};
+use crate::report::stats::{Histogram, Interval, difference};
 use crate::socket::reports::Status;
 use crate::supervise::Which;
 
@@ -99,15 +99,28 @@ impl Kill {
     }
 
     /// What came of it.
-    pub fn told(&self, cast: &Cast, seed: u64) -> Option<KillControl> {
+    pub fn told(&self, cast: &Cast, seed: u64) -> Option<(KillControl, Compared)> {
         let plan = self.plan.as_ref()?;
-        Some(KillControl {
+        let compared = plan.watch.compare(seed);
+        let told = KillControl {
             mix: cast.mixes[plan.mix].name.clone(),
             at_s: plan.at_s,
             adopted_links: plan.adopted.unwrap_or(0),
-            ..plan.watch.compare(seed)
-        })
+            lateness_p99_difference_us: compared.lateness_p99_difference_us,
+        };
+        Some((told, compared))
     }
+}
+
+/// A data plane's departures with and without its control daemon.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Compared {
+    /// 99th percentile of their lateness over all windows of a kind, µs.
+    pub lateness_p99_us: Pair<f64>,
+    /// Slots missed.
+    pub missed_slots: Pair<u64>,
+    /// Mean of the windows' 99th percentiles, without less with, µs.
+    pub lateness_p99_difference_us: Option<Interval>,
 }
 
 /// What one window was.
@@ -148,8 +161,8 @@ impl Watch {
         }
     }
 
-    /// The comparison; the caller knows which mix and when. `seed` is of the bootstrap.
-    pub fn compare(&self, seed: u64) -> KillControl {
+    /// The comparison. `seed` is of the bootstrap.
+    pub fn compare(&self, seed: u64) -> Compared {
         let of = |wanted| self.windows.iter().filter(move |(phase, ..)| *phase == wanted);
         let p99 = |phase| {
             let mut all = Histogram::default();
@@ -161,11 +174,10 @@ impl Watch {
             let enough = of(phase).filter(|(_, histogram, _)| histogram.count() >= DEPARTURES_LEAST);
             enough.filter_map(|(_, histogram, _)| histogram.quantile_us(0.99)).collect()
         };
-        KillControl {
+        Compared {
             lateness_p99_us: Pair { before: p99(Phase::With), after: p99(Phase::Without) },
             missed_slots: Pair { before: missed(Phase::With), after: missed(Phase::Without) },
             lateness_p99_difference_us: difference(&each(Phase::With), &each(Phase::Without), seed),
-            ..KillControl::default()
         }
     }
 }
@@ -208,7 +220,7 @@ mod tests {
     #[test]
     fn without_windows_there_is_no_interval() {
         let mut watch = Watch::default();
-        assert_eq!(watch.compare(1), KillControl::default());
+        assert_eq!(watch.compare(1), Compared::default());
         for _ in 0..3 {
             watch.take(&status(10, 0, 0), Phase::With);
         }

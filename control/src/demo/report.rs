@@ -62,6 +62,10 @@ pub struct Report {
     pub reverse: Reverse,
     /// With --kill-control: what the death of a control daemon did.
     pub kill_control: Option<KillControl>,
+    /// 99th percentile of the lateness of that mix's departures, µs; null without.
+    pub lateness_p99_us: Option<Pair<f64>>,
+    /// Slots that that mix's data plane missed; null without.
+    pub missed_slots: Option<Pair<u64>>,
 }
 
 /// Several times, in few figures.
@@ -104,10 +108,6 @@ pub struct KillControl {
     pub at_s: f64,
     /// Links that the restarted daemon took over from the data plane.
     pub adopted_links: u64,
-    /// 99th percentile of the lateness of the data plane's departures, µs.
-    pub lateness_p99_us: Pair<f64>,
-    /// Slots that the data plane missed.
-    pub missed_slots: Pair<u64>,
     /// Mean of the windows' 99th percentiles, after less before, µs, and its 95 % interval; null with too few windows.
     pub lateness_p99_difference_us: Option<Interval>,
 }
@@ -246,7 +246,8 @@ impl Report {
             writeln!(to, "R {}, MOS {}: {verdict}.", number(self.r_factor, 1), number(self.mos, 2))?;
         }
         if let Some(kill) = &self.kill_control {
-            let KillControl { mix, at_s, adopted_links, lateness_p99_us: late, missed_slots: missed, .. } = kill;
+            let KillControl { mix, at_s, adopted_links, .. } = kill;
+            let (late, missed) = (self.lateness_p99_us.unwrap_or_default(), self.missed_slots.unwrap_or_default());
             writeln!(
                 to,
                 "The control daemon of {mix} was killed at {} s and took {adopted_links} links over when it came back.",

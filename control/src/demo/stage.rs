@@ -151,7 +151,11 @@ fn play_all(
     report.path_links = show.topology.links[..hops].iter().map(|link| link.name.clone()).collect();
     report.links = show.sampler.rates(&show.topology, [before, during, after])?;
     let series = show.sampler.series(&show.topology);
-    report.kill_control = show.kill.told(show.cast, plan.seed);
+    if let Some((told, compared)) = show.kill.told(show.cast, plan.seed) {
+        report.kill_control = Some(told);
+        report.lateness_p99_us = Some(compared.lateness_p99_us);
+        report.missed_slots = Some(compared.missed_slots);
+    }
     (report.circuit_setup_ms, report.call_setup_ms, report.sas) = (up.circuit_ms, up.set_up_ms, up.sas);
     Ok(Played { report, forth, series, call: (call_from, call_down) })
 }
