@@ -50,7 +50,7 @@ impl Foreign {
         Foreign { read, written, epoch, pending: None, update_at }
     }
     /// The next messages read and written.
-    #[cfg(test)]
+    #[cfg(all(test, feature = "lab"))]
     pub(super) fn messages(&self) -> (u16, u16) {
         (self.read, self.written)
     }
