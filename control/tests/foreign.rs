@@ -52,13 +52,13 @@ fn judge<L: Library>(mix: &Mix, drive: &mut Drive<L>) {
         "opened: {opened} by the mix of {} sent; {} by the peer of {theirs} that came, beside {control} KeyUpdates and ACKs\n\
          epochs: out {:?}, back {:?}; drops {drops:?}",
         drive.sent,
-        drive.library.opened(),
+        drive.foreign.opened(),
         drive.out,
         drive.back,
     );
     assert_eq!(drive.odd, 0, "records that do not open under the logged secret");
-    assert_eq!(drive.library.opened(), theirs, "the peer opens every record of application data that comes");
-    assert!(opened + drive.library.opened() >= RECORDS);
+    assert_eq!(drive.foreign.opened(), theirs, "the peer opens every record of application data that comes");
+    assert!(opened + drive.foreign.opened() >= RECORDS);
     for fault in FAULTS {
         assert_eq!(drops.get(fault), None, "{fault}");
     }
@@ -82,8 +82,8 @@ fn boringssl_exchanges_records_across_wraps_and_key_updates_of_both_sides() {
     let mix = one_mix(&zone, links);
     let peer = Boring::new(&zone.issue("client", Role::Client), zone.authority());
     let mut drive = Drive::new(peer, mix.plane.address());
-    drive.until("the handshake", |drive| drive.library.established());
-    assert_eq!(drive.library.peer.group(), Some(0x11ec), "X25519MLKEM768");
+    drive.until("the handshake", |drive| drive.foreign.established());
+    assert_eq!(drive.foreign.peer.group(), Some(0x11ec), "X25519MLKEM768");
     mix.until("the link", |status| status["totals"]["links_up"] == 1);
     drive.watch(servers_secret(&key_log));
     let mut updates = 0;
@@ -91,10 +91,10 @@ fn boringssl_exchanges_records_across_wraps_and_key_updates_of_both_sides() {
         // The peer's first KeyUpdate comes after a wrap, the next ones sooner; each when the one before has taken effect.
         let due = if updates == 0 { WRAP } else { 10_000 };
         if updates + 1 == drive.out.epochs() && drive.out.current() >= due {
-            drive.library.peer.key_update(false).expect("a KeyUpdate");
+            drive.foreign.peer.key_update(false).expect("a KeyUpdate");
             updates += 1;
         }
-        let both = drive.sent + drive.library.opened();
+        let both = drive.sent + drive.foreign.opened();
         both >= RECORDS + 5_000
             && drive.out.wrapped()
             && drive.back.wrapped()
@@ -115,13 +115,13 @@ fn dimpl_exchanges_records_where_x25519_is_taken() {
     // It renews its keys after 68,000 records to 90,000, and asks us to do so too.
     let peer = Dimpl::new(&zone.issue("client", Role::Client), 90_000);
     let mut drive = Drive::new(peer, mix.plane.address());
-    drive.until("the handshake", |drive| drive.library.established());
+    drive.until("the handshake", |drive| drive.foreign.established());
     mix.until("the link", |status| status["totals"]["links_up"] == 1);
-    let shown = drive.library.peer_certificate.as_deref().map(drover_dtls::certificate::Certificate::from_der);
+    let shown = drive.foreign.peer_certificate.as_deref().map(drover_dtls::certificate::Certificate::from_der);
     assert!(shown.is_some_and(|shown| shown.is_ok_and(|shown| shown.name() == "m")), "the mix shows its certificate");
     drive.watch(servers_secret(&key_log));
     drive.flow(PEERS_RATE, |drive| {
-        drive.sent + drive.library.opened() >= RECORDS + 5_000
+        drive.sent + drive.foreign.opened() >= RECORDS + 5_000
             && drive.out.wrapped()
             && drive.back.wrapped()
             && drive.out.epochs() >= 2
@@ -142,7 +142,7 @@ fn x25519_alone_is_refused_in_service() {
     }
     let status = mix.until("the refusal", |status| Mix::refused(status, "protocol") > 0);
     assert_eq!(status["totals"]["links_up"], 0);
-    assert!(!drive.library.established());
+    assert!(!drive.foreign.established());
 }
 
 /// The secret that the mix sends under, as the key log has it.

@@ -20,7 +20,7 @@ impl<const S: usize> Pool<S> {
         cells.resize_with(capacity + 1, Cell::default);
         let mut cells = cells.into_boxed_slice();
         let chaff = drover_wire::cell::Header { circuit: 0, command: drover_wire::cell::Command::Chaff, counter: 0 };
-        chaff.write(&mut cells[CHAFF as usize].bytes[..drover_wire::cell::plaintext_len(S)]);
+        chaff.write(cells[CHAFF as usize].plaintext_mut());
         let mut free = huge::vec(capacity);
         free.extend((1..=capacity as u32).rev());
         Pool { cells, free }
@@ -49,11 +49,11 @@ impl<const S: usize> Pool<S> {
 
     /// The plaintext of a cell.
     pub fn plaintext(&self, cell: u32) -> &[u8] {
-        &self.cells[cell as usize].bytes[..drover_wire::cell::plaintext_len(S)]
+        self.cells[cell as usize].plaintext()
     }
 
     /// The plaintext of a cell, to write.
     pub fn plaintext_mut(&mut self, cell: u32) -> &mut [u8] {
-        &mut self.cells[cell as usize].bytes[..drover_wire::cell::plaintext_len(S)]
+        self.cells[cell as usize].plaintext_mut()
     }
 }

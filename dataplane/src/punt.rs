@@ -188,7 +188,7 @@ impl<C: Suite, const S: usize> State<C, S> {
         if !self.may_punt(what) {
             return self.drop_cell(cell, DropReason::PuntFull);
         }
-        let bytes = &self.pool.cells[cell as usize].bytes[range];
+        let bytes = &self.pool.plaintext(cell)[range];
         if self.punts.known.push_with(|slot| slot.write(what, [bytes, &[]])) {
             self.punted();
             self.pool.give(cell);

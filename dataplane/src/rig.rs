@@ -294,7 +294,7 @@ impl<R: Records, const S: usize> Far<R, S> {
             self.keys = [R::key(&self.send.advance(step).record())];
             self.steps.0 = step;
         }
-        self.cells[0].bytes[..plaintext.len()].copy_from_slice(plaintext);
+        self.cells[0].plaintext_mut().copy_from_slice(plaintext);
         let first = self.first_byte;
         R::seal(&self.keys, &self.cells, &mut [SealJob { key: 0, cell: 0, number, first, frame }]);
         let mut sample = [0; 16];
@@ -327,6 +327,6 @@ impl<R: Records, const S: usize> Far<R, S> {
             return None;
         }
         self.next = self.next.max(number + 1);
-        Some((number, &self.cells[0].bytes[..drover_wire::cell::plaintext_len(S)]))
+        Some((number, self.cells[0].plaintext()))
     }
 }

@@ -221,7 +221,7 @@ impl Runs {
 
 /// A library behind a socket, its records counted.
 pub struct Drive<L> {
-    pub library: L,
+    pub foreign: L,
     socket: UdpSocket,
     pub out: Runs,
     pub back: Runs,
@@ -238,14 +238,14 @@ pub struct Drive<L> {
 }
 
 impl<L: Library> Drive<L> {
-    pub fn new(library: L, mix: SocketAddr) -> Drive<L> {
+    pub fn new(foreign: L, mix: SocketAddr) -> Drive<L> {
         let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
         socket.connect(mix).expect("connects");
         // Less than asked for is what the system allows; what it then loses is counted.
         let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&socket, 4 << 20);
         socket.set_read_timeout(Some(Duration::from_millis(1))).expect("set");
         let (out, back, unopened) = (Runs::default(), Runs::default(), Vec::new());
-        Drive { library, socket, out, back, sent: 0, opener: None, unopened, came: (0, 0), odd: 0 }
+        Drive { foreign, socket, out, back, sent: 0, opener: None, unopened, came: (0, 0), odd: 0 }
     }
 
     /// From now on all that comes is opened here too.
@@ -269,14 +269,14 @@ impl<L: Library> Drive<L> {
     /// Sends what is ready, takes what comes for at most `most` datagrams or a millisecond.
     pub fn turn(&mut self, most: usize) {
         let mut buffer = [0; 2048];
-        self.library.tick();
+        self.foreign.tick();
         self.flush();
         for _ in 0..most {
             match self.socket.recv(&mut buffer) {
                 Ok(length) => {
                     self.back.see(&buffer[..length]);
                     self.look(&buffer[..length]);
-                    self.library.input(&buffer[..length]);
+                    self.foreign.input(&buffer[..length]);
                     self.flush();
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => break,
@@ -286,7 +286,7 @@ impl<L: Library> Drive<L> {
     }
 
     fn flush(&mut self) {
-        while let Some(datagram) = self.library.output() {
+        while let Some(datagram) = self.foreign.output() {
             self.out.see(&datagram);
             self.socket.send(&datagram).expect("loopback takes it");
         }
@@ -296,7 +296,7 @@ impl<L: Library> Drive<L> {
     pub fn until(&mut self, what: &str, mut done: impl FnMut(&mut Drive<L>) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !done(self) {
-            assert_eq!(self.library.failure(), None, "{what}");
+            assert_eq!(self.foreign.failure(), None, "{what}");
             assert!(Instant::now() < deadline, "{what} did not come about: out {:?}, back {:?}", self.out, self.back);
             self.turn(16);
         }

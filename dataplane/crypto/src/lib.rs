@@ -4,6 +4,7 @@
 //! the key state of the jobs ahead (`docs/architecture.md`, "Batches"). Frames are slices; cells are whole aligned
 //! blocks of a pool. Records are opened and sealed out of place: from frame to cell and from cell to frame.
 
+pub mod backend;
 pub mod conformance;
 pub mod end;
 pub mod hop;
@@ -14,7 +15,7 @@ pub mod testing;
 #[cfg(test)]
 mod vectors;
 
-use drover_wire::cell::{HEADER, body_len, plaintext_len};
+use drover_wire::cell::{HEADER, TAG, body_len};
 use drover_wire::record::Aad;
 
 /// The most jobs that one call of a kernel takes.
@@ -23,7 +24,13 @@ pub const BATCH: usize = 64;
 /// Bytes of a layer's check (`docs/wire.md`, W-HOP-*).
 pub const CHECK: usize = 8;
 
-/// A cell's place in a pool: the plaintext in the first S − 16 bytes; the last 16 are scratch for kernels.
+/// Bytes before a cell's plaintext.
+pub const SCRATCH: usize = TAG;
+
+/// A cell's place in a pool: 16 bytes of scratch, then the plaintext, S − 16 bytes.
+///
+/// The scratch stands where a record has the block of its header, so that a kernel that works on four blocks at a time
+/// (the header's and three of the text, then four of the text, and so on) finds each four in one cache line.
 #[derive(Clone)]
 #[repr(C, align(64))]
 pub struct Cell<const S: usize> {
@@ -41,25 +48,25 @@ impl<const S: usize> Cell<S> {
     /// The plaintext of the record, S − 16 bytes.
     #[inline]
     pub fn plaintext(&self) -> &[u8] {
-        &self.bytes[..plaintext_len(S)]
+        &self.bytes[SCRATCH..]
     }
 
     /// The plaintext of the record, S − 16 bytes.
     #[inline]
     pub fn plaintext_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[..plaintext_len(S)]
+        &mut self.bytes[SCRATCH..]
     }
 
     /// The body, S − 32 bytes: what layers cover.
     #[inline]
     pub fn body(&self) -> &[u8] {
-        &self.bytes[HEADER..HEADER + body_len(S)]
+        &self.bytes[SCRATCH + HEADER..SCRATCH + HEADER + body_len(S)]
     }
 
     /// The body, S − 32 bytes: what layers cover.
     #[inline]
     pub fn body_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[HEADER..HEADER + body_len(S)]
+        &mut self.bytes[SCRATCH + HEADER..SCRATCH + HEADER + body_len(S)]
     }
 
     /// Overwrites the whole block, so that no byte of an earlier cell stays.
@@ -188,6 +195,10 @@ pub trait Layers: 'static {
 pub trait Suite: 'static {
     /// The name that reports and benchmarks state.
     const NAME: &'static str;
+    /// Processor features that it needs and this processor lacks, by the names of the Rust reference.
+    fn missing() -> Vec<&'static str> {
+        Vec::new()
+    }
     /// The record cipher.
     type Records: Records;
     /// The layer cipher.
@@ -206,10 +217,10 @@ mod tests {
         cell.body_mut().fill(2);
         assert_eq!(cell.plaintext().len(), S - 16);
         assert_eq!(cell.body(), vec![2; S - 32]);
-        // Header before, content type after; the tag's room is no part of either.
-        assert_eq!(cell.bytes[..15], [1; 15]);
-        assert_eq!(cell.bytes[S - 17], 1);
-        assert_eq!(cell.bytes[S - 16..], [0; 16]);
+        // Header before, content type after; the scratch is no part of either.
+        assert_eq!(cell.bytes[..16], [0; 16]);
+        assert_eq!(cell.bytes[16..31], [1; 15]);
+        assert_eq!(cell.bytes[S - 1], 1);
 
         let mut pool = cells::<S>(3);
         assert!(pool.iter().all(|cell| cell.bytes == [0; S]));

@@ -43,7 +43,7 @@ impl<const FAULT: u8> Records for Faulty<FAULT> {
             NO_TAG => jobs.iter_mut().for_each(|job| job.ok = true),
             OLD_PLAINTEXT => {
                 for job in jobs.iter().filter(|job| !job.ok) {
-                    cells[job.cell as usize].bytes[S - 17] = 23;
+                    cells[job.cell as usize].bytes[S - 1] = 23;
                 }
             }
             OTHERS_FAIL_TOO => {
@@ -59,7 +59,7 @@ impl<const FAULT: u8> Records for Faulty<FAULT> {
         let opened = ReferenceRecords::open_short(key, cell, job);
         if FAULT == NO_PADDING {
             let len = job.body.len().saturating_sub(16);
-            cell.bytes[len..].copy_from_slice(&before.bytes[len..]);
+            cell.plaintext_mut()[len..].copy_from_slice(&before.plaintext()[len..]);
         }
         opened
     }

@@ -208,8 +208,8 @@ impl<R: Records> Fixture<R> {
             let of_key = &self.keys[key as usize];
             let job = OpenJob { key, cell: 0, number, aad, body: &sample.body, ok: false };
             assert!(R::open_short(of_key, &mut cell, &job), "a record of {len} bytes, S = {S}");
-            assert!(cell.bytes[..len] == sample.plaintext[..], "content of a short record, S = {S}");
-            assert!(cell.bytes[len..].iter().all(|byte| *byte == 0), "zeros behind a short record, S = {S}");
+            assert!(cell.plaintext()[..len] == sample.plaintext[..], "content of a short record, S = {S}");
+            assert!(cell.plaintext()[len..].iter().all(|byte| *byte == 0), "zeros behind a short record, S = {S}");
             let mut odd = sample.body.clone();
             odd[len / 2] ^= 4;
             for body in [&odd[..], &sample.body[1..], &sample.body[..15]] {
