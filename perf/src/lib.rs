@@ -5,3 +5,4 @@
 
 pub mod circuits;
 pub mod hop;
+pub mod report;

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
-use drover_perf::{circuits, hop};
+use drover_perf::{circuits, hop, report};
 use std::process::ExitCode;
 
 /// Measures a Drover node. Every figure comes with its floor, measured in the same run.
@@ -17,12 +17,14 @@ struct Cli {
 enum Tool {
     Hop(hop::cli::Args),
     Circuits(circuits::cli::Args),
+    Report(report::cli::Args),
 }
 
 fn main() -> ExitCode {
     let (name, result) = match Cli::parse().tool {
         Tool::Hop(args) => ("hop", hop::cli::run(&args)),
         Tool::Circuits(args) => ("circuits", circuits::cli::run(&args)),
+        Tool::Report(args) => ("report", report::cli::run(&args)),
     };
     match result {
         Ok(text) => {
