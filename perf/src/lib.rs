@@ -1,8 +1,15 @@
 //! The benchmarker's tools. [`hop`] measures one node's work on a cell against the bare crypto of the same work
 //! (`docs/benchmarks.md`);
-//! [`circuits`] what setting circuits up costs, and what that does to departures.
+//! [`circuits`] what setting circuits up costs, and what that does to departures. Every run leaves a folder ([`run`]) with
+//! the host's sheet ([`host`]) and what a probe of the core found ([`probe`]).
 #![forbid(unsafe_code)]
 
 pub mod circuits;
 pub mod hop;
+pub mod host;
+pub mod pin;
+pub mod probe;
+pub mod progress;
 pub mod report;
+pub mod run;
+pub mod stats;

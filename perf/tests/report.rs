@@ -12,17 +12,19 @@ const TOOLS: [&str; 9] = ["hop", "floor", "links", "chaff", "pace", "latency", "
 /// A folder as a tool's run might leave it. `text` stands wherever a folder holds text.
 fn folder(dir: &Path, tool: &str, text: &str) {
     let put = |name: &str, value: &Value| std::fs::write(dir.join(name), value.to_string()).unwrap();
-    put(
-        "config.json",
-        &json!({"tool": tool, "command": format!("drover-perf {tool} {text}"), "cell": 512, text: text}),
-    );
+    put("config.json", &json!({"cell": 512, "links": 1000, text: text}));
     put(
         "host.json",
-        &json!({"cpu": {"model": text, "cores": 2}, "kernel": text, "commit": "0123abc", "profile": "debug"}),
+        &json!({
+            "cpu": {"model": text, "cores": 2}, "kernel": text, "build": {"commit": "0123abc", "profile": "debug"},
+            "command": format!("drover-perf {tool} {text}"), "mitigations": {text: text},
+        }),
     );
     put(
         "summary.json",
         &json!({
+            "schema": "drover-perf/1", "tool": tool, "started": text, "config": {"cell": 512, "links": 1000},
+            "probe": {"quiet": false, "noise": [text], "ghz": 4.1},
             "cells_per_second": 6.1e6, "ns_per_cell": 163.0, "floor_ns_per_cell": 101.0, "floor_ratio": 1.61,
             "floor_ratio_iqr": [1.58, 1.66], "records_per_second": 2e7, "ns_per_record": 48.0, "floor_ns_per_record": 40.0,
             "p50_ns": 812, "p99_ns": 40_100, "p999_ns": 93_000, "max_ns": 2_400_000, "missed": 0,
@@ -155,8 +157,8 @@ fn huge_values_and_tables_are_bounded() {
     let many: Vec<Value> = (0..5_000).map(|n| json!({"n": n, "x": "y".repeat(100)})).collect();
     let fields: serde_json::Map<_, _> = (0..5_000).map(|n| (format!("f{n}"), json!("z".repeat(5_000)))).collect();
     let deep = format!("{}1{}", "[".repeat(100), "]".repeat(100));
-    std::fs::write(dir.path().join("summary.json"), json!({"tool": "hop", "many": many}).to_string()).unwrap();
-    std::fs::write(dir.path().join("config.json"), format!("{{\"deep\": {deep}, \"tool\": \"x\"}}")).unwrap();
+    std::fs::write(dir.path().join("summary.json"), json!({"tool": "no plan", "many": many}).to_string()).unwrap();
+    std::fs::write(dir.path().join("config.json"), format!("{{\"deep\": {deep}}}")).unwrap();
     std::fs::write(dir.path().join("host.json"), Value::Object(fields.into_iter().take(700).collect()).to_string())
         .unwrap();
     let mut trials = String::from("floor_ratio,ns_per_cell\n");

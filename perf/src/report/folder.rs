@@ -178,7 +178,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let error = Folder::read(dir.path()).unwrap_err();
         assert!(error.contains("is not the folder of a run: config.json:"), "{error}");
-        std::fs::write(dir.path().join("config.json"), "{\"tool\": \"hop\"}").unwrap();
+        std::fs::write(dir.path().join("config.json"), "{\"links\": 3}").unwrap();
         std::fs::write(dir.path().join("host.json"), "{").unwrap();
         std::fs::write(dir.path().join("x.hgrm"), "no numbers").unwrap();
         std::fs::create_dir(dir.path().join("trials.csv")).unwrap();

@@ -21,7 +21,7 @@ const STYLE: &str = include_str!("style.css");
 
 /// A folder's page: whole HTML.
 pub fn page(folder: &Folder) -> String {
-    let tool = text_at(&folder.config, "tool").or_else(|| text_at(&folder.summary, "tool")).unwrap_or("unknown tool");
+    let tool = text_at(&folder.summary, "tool").unwrap_or("unknown tool");
     let plan = tools::plan(tool);
     let mut out = String::new();
     let title = escape(&format!("{tool}: {}", plan.title));
@@ -75,26 +75,18 @@ fn text_at<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
 /// Which tool, when, on what; and the command line.
 fn whereabouts(folder: &Folder, tool: &str) -> String {
     let mut places = vec![format!("drover-perf {tool}")];
-    for key in ["started", "time", "date", "begun"] {
-        places.extend(text_at(&folder.config, key).or_else(|| text_at(&folder.host, key)).map(str::to_owned));
-    }
-    for key in ["cpu.model", "cpu_model", "cpu", "kernel", "commit", "build.commit"] {
-        places.extend(text_at(&folder.host, key).map(str::to_owned));
+    places.extend(text_at(&folder.summary, "started").map(str::to_owned));
+    places.extend(text_at(&folder.host, "cpu.model").map(str::to_owned));
+    for (key, name) in [("kernel", "Linux"), ("build.commit", "commit"), ("build.profile", "build")] {
+        places.extend(text_at(&folder.host, key).map(|text| format!("{name} {text}")));
     }
     let mut out = String::from("<p class=\"where\">");
     for place in places {
         let _ = write!(out, "<span>{}</span>", escape(&place));
     }
     out.push_str("</p>\n");
-    let command = ["command", "command_line", "args", "argv"].iter().find_map(|key| {
-        match folder.config.get(key).or_else(|| folder.host.get(key))? {
-            Value::String(text) => Some(text.clone()),
-            Value::Array(words) => Some(words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")),
-            _ => None,
-        }
-    });
-    if let Some(command) = command {
-        let _ = writeln!(out, "<p class=\"where\"><code>{}</code></p>", escape(&command));
+    if let Some(command) = text_at(&folder.host, "command") {
+        let _ = writeln!(out, "<pre class=\"command\">{}</pre>", escape(command));
     }
     out
 }
@@ -140,9 +132,14 @@ fn beside(figure: &Figure, value: f64, summary: &Value) -> String {
 /// What a reader must know before believing a figure.
 fn notes(folder: &Folder) -> String {
     let mut notes: Vec<String> = Vec::new();
-    let either = |key: &str| folder.host.get(key).or_else(|| folder.summary.get(key));
-    if either("profile").or_else(|| tools::at(&folder.host, "build.profile")).and_then(Value::as_str) == Some("debug") {
+    if text_at(&folder.host, "build.profile") == Some("debug") {
         notes.push("A debug build: its figures are worth nothing.".to_owned());
+    }
+    if let Some(noise) = tools::at(&folder.summary, "probe.noise").and_then(Value::as_array) {
+        let noise: Vec<_> = noise.iter().filter_map(Value::as_str).collect();
+        if !noise.is_empty() {
+            notes.push(format!("The machine was not quiet: {}.", noise.join("; ")));
+        }
     }
     if let Some(told) = folder.summary.get("notes").and_then(Value::as_array) {
         notes.extend(told.iter().filter_map(Value::as_str).map(str::to_owned));
@@ -240,7 +237,9 @@ fn is_table(value: &Value) -> bool {
 fn without_tables(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
-            let kept = fields.iter().filter(|(name, value)| !is_table(value) && name.as_str() != "notes");
+            // The configuration and the notes have their own places.
+            let kept =
+                fields.iter().filter(|(name, value)| !is_table(value) && !["notes", "config"].contains(&name.as_str()));
             Value::Object(kept.map(|(name, value)| (name.clone(), without_tables(value))).collect())
         }
         other => other.clone(),
@@ -251,7 +250,7 @@ fn collect_tables<'a>(name: &str, value: &'a Value, depth: usize, tables: &mut V
     match value {
         Value::Array(rows) if is_table(value) => tables.push((name.to_owned(), rows)),
         Value::Object(fields) if depth < DEPTH_MAX => {
-            for (field, value) in fields {
+            for (field, value) in fields.iter().filter(|field| field.0 != "config") {
                 let name = if name.is_empty() { field.clone() } else { format!("{name}.{field}") };
                 collect_tables(&name, value, depth + 1, tables);
             }
