@@ -101,7 +101,6 @@ fn check(page: &str) {
     }
     for word in ["http:", "https:", "url(", "@import", "//"] {
         let rest = page.replace("http://www.w3.org/1999/xhtml", "").replace("http://www.w3.org/2000/svg", "");
-        let rest = rest.replace("&lt;", "").replace("http://evil", "");
         assert!(!rest.contains(word), "{word}");
     }
 }

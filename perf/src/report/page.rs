@@ -46,7 +46,7 @@ pub fn page(folder: &Folder) -> String {
     let mut tables = Vec::new();
     collect_tables("", &folder.summary, 0, &mut tables);
     for (name, rows) in tables.iter().take(TABLES_MAX) {
-        out.push_str(&section(&words(name), "", &table_of(rows)));
+        out.push_str(&section(&heading(name), "", &table_of(rows)));
     }
     out.push_str(&section(
         "All figures",
@@ -159,7 +159,7 @@ fn plain_plots(folder: &Folder) -> String {
         let values: Vec<f64> = folder.trials.column(head).unwrap_or_default().into_iter().flatten().collect();
         if let Some([low, median, high]) = plot::quartiles(&values) {
             let text = format!("median {}, quartiles {} and {}", digits(median), digits(low), digits(high));
-            out.push_str(&section(&words(head), &text, &plot::plain(&folder.trials, head)));
+            out.push_str(&section(&heading(head), &text, &plot::plain(&folder.trials, head)));
         }
     }
     out
@@ -203,19 +203,28 @@ fn show(value: &Value) -> String {
     }
 }
 
-/// Whole numbers whole, others with five significant digits at least.
+/// Whole numbers whole, others with five significant digits.
 fn digits_exact(value: f64) -> String {
-    let decimals = if value.fract() == 0.0 || value.abs() >= 1e4 {
-        0
-    } else {
-        (4 - value.abs().max(1e-9).log10().floor() as i32).clamp(0, 9) as usize
+    let decimals = match value.abs() {
+        v if v.fract() == 0.0 || v >= 1e4 => 0,
+        v => (4 - v.max(1e-9).log10().floor() as i32).clamp(0, 9) as usize,
     };
-    drover_control::report::text::number(value, decimals)
+    let text = drover_control::report::text::number(value, decimals);
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
+    }
 }
 
 /// A name of JSON for people.
 fn words(name: &str) -> String {
     name.replace('_', " ").replace('.', ", ")
+}
+
+fn heading(name: &str) -> String {
+    let words = words(name);
+    let mut letters = words.chars();
+    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// All scalars of the summary, with the meaning of those that the plan knows.

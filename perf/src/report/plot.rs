@@ -177,27 +177,38 @@ fn percentiles(folder: &Folder, prefix: &str, unit: Unit, name: &str) -> String 
     plot.finish()
 }
 
-/// The loads that a search tried, in order, by what became of them, and the rates that it found.
+/// What a search's trials may come to, and the colour of each.
+const VERDICTS: [(&str, usize); 4] = [("no loss", 2), ("partial loss", 4), ("high loss", 1), ("invalid", 5)];
+
+/// The loads that a search tried, in order, by what became of them, and the rates that it found; then the loss of each
+/// against its load.
 fn search(folder: &Folder) -> String {
+    let unit = Unit::PerSecond("cells");
+    let colour = |verdict: &str| VERDICTS.iter().find(|known| known.0 == verdict).map_or(5, |known| known.1);
     let loads = series(&folder.trials, None, "load", Some("verdict"));
     let all: Vec<(f64, f64)> = loads.iter().flat_map(|one| one.1.iter().copied()).collect();
     if all.is_empty() {
         return String::new();
     }
-    let unit = Unit::PerSecond("cells");
     let axis_x = Axis::over("trial", Unit::Count(""), Scale::Linear, false, all.iter().map(|point| point.0));
     let axis_y = Axis::over("offered load", unit, Scale::Linear, false, all.iter().map(|point| point.1));
     let mut plot = Plot::new("offered load of every trial", axis_x, axis_y, AGAINST);
-    let order = ["no loss", "partial loss", "high loss", "invalid"];
     for (verdict, points) in &loads {
-        let colour = order.iter().position(|name| name == verdict).map_or(5, |at| [2, 4, 1, 5][at]);
-        plot.dots(colour, points);
-        plot.name(colour, verdict);
+        plot.dots(colour(verdict), points);
+        plot.name(colour(verdict), verdict);
     }
-    for (key, name, colour) in [("ndr.conditional_throughput", "NDR", 0), ("pdr.conditional_throughput", "PDR", 3)] {
+    for (key, name, colour) in [("pdr.conditional_throughput", "PDR", 3), ("ndr.conditional_throughput", "NDR", 0)] {
         if let Some(rate) = at(&folder.summary, key).and_then(|value| value.as_f64()) {
             plot.level(colour, rate, &format!("{name} {}", unit.text(rate)));
         }
     }
-    plot.finish()
+    let losses = series(&folder.trials, Some("load"), "loss_ratio", Some("verdict"));
+    let all = || losses.iter().flat_map(|one| one.1.iter().copied());
+    let axis_x = Axis::over("offered load", unit, Scale::Linear, false, all().map(|point| point.0));
+    let axis_y = Axis::over("cells lost", Unit::Share, Scale::Linear, true, all().map(|point| point.1));
+    let mut loss = Plot::new("loss against offered load", axis_x, axis_y, TRIALS);
+    for (verdict, points) in &losses {
+        loss.dots(colour(verdict), points);
+    }
+    plot.finish() + &loss.finish()
 }

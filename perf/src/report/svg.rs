@@ -12,7 +12,7 @@ pub const COLOURS: usize = 6;
 
 /// The drawing's width; it is scaled to the page.
 const WIDTH: f64 = 960.0;
-const LEFT: f64 = 78.0;
+const LEFT: f64 = 88.0;
 const RIGHT: f64 = 936.0;
 const TOP: f64 = 14.0;
 /// Below the plot: ticks and the axis's name.
@@ -97,7 +97,7 @@ impl Axis {
             let all = (from - 1..=to).flat_map(|power| [1.0, 2.0, 5.0].map(|m| m * 10f64.powi(power)));
             ticks = all.filter(|tick| (self.low..=self.high).contains(&tick.log10())).collect();
         }
-        ticks.into_iter().map(|tick| (tick, self.unit.text(tick))).collect()
+        ticks.into_iter().map(|tick| (tick, self.unit.tick(tick))).collect()
     }
 
     /// What stands beside it.
@@ -143,13 +143,15 @@ pub struct Plot {
     about: String,
     marks: String,
     legend: Vec<(usize, String)>,
+    /// Where levels have their labels.
+    labels: Vec<f64>,
 }
 
 impl Plot {
     /// A plot `height` high of a page 960 wide. `about` is what a screen reader says.
     pub fn new(about: &str, x: Axis, y: Axis, height: u32) -> Plot {
         let height = f64::from(height);
-        Plot { x, y, height, about: about.to_owned(), marks: String::new(), legend: Vec::new() }
+        Plot { x, y, height, about: about.to_owned(), marks: String::new(), legend: Vec::new(), labels: Vec::new() }
     }
 
     fn at(&self, x: f64, y: f64) -> (f64, f64) {
@@ -181,8 +183,11 @@ impl Plot {
             return;
         }
         let (_, y) = self.at(0.0, value);
-        // Above the line, or below it at the top's edge.
-        let label = if y < TOP + 18.0 { y + 15.0 } else { y - 6.0 };
+        // Above the line; below it at the top's edge, and where another label is.
+        let (above, below) = (y - 6.0, y + 15.0);
+        let is_free = |at: f64| at > TOP + 10.0 && self.labels.iter().all(|other| (other - at).abs() > 14.0);
+        let label = if is_free(above) { above } else { below };
+        self.labels.push(label);
         let (colour, text) = (colour % COLOURS, escape(text));
         let _ = writeln!(
             self.marks,
@@ -256,9 +261,11 @@ impl Plot {
         // Without a number at all the axis is only a line.
         for (value, label) in self.x.ticks(10.0) {
             let x = LEFT + self.x.part(value) * (RIGHT - LEFT);
+            // A long label at the right edge would be cut.
+            let (label_x, anchor) = if x > RIGHT - 12.0 { (WIDTH - 1.0, "end") } else { (x, "middle") };
             let _ = writeln!(
                 out,
-                r#"<path class="grid" d="M{x:.1} {TOP}V{bottom}"/><text x="{x:.1}" y="{}" text-anchor="middle">{}</text>"#,
+                r#"<path class="grid" d="M{x:.1} {TOP}V{bottom}"/><text x="{label_x:.1}" y="{}" text-anchor="{anchor}">{}</text>"#,
                 bottom + 18.0,
                 escape(&label)
             );
@@ -327,7 +334,7 @@ mod tests {
         assert_eq!((axis.title().as_str(), labels.join(" ").as_str()), ("time, µs", "0 10 20 30 40 50"));
         let axis = Axis::over("time", Unit::Ns, Scale::Log, false, [90.0, 2e6, 0.0].into_iter());
         let labels: Vec<_> = axis.ticks(6.0).into_iter().map(|(_, label)| label).collect();
-        assert_eq!(labels.join(", "), "100 ns, 1,000 ns, 10 µs, 100 µs, 1,000 µs");
+        assert_eq!(labels.join(", "), "100 ns, 1 µs, 10 µs, 100 µs, 1 ms");
         assert_eq!(nines(3.5).last().map(|tick| tick.1.clone()), Some("99.9 %".to_owned()));
         let one = Axis::over("", Unit::Ratio, Scale::Linear, false, [1.5].into_iter());
         assert!(one.low < 1.5 && one.high > 1.5 && !one.ticks(5.0).is_empty());

@@ -121,7 +121,7 @@ impl Chart {
             Chart::Search => (
                 "The search",
                 "Every trial in order. The search halves the way between loads that lose too much and loads that do not, \
-                 and repeats a load until no further trial could change the verdict.",
+                 and repeats a load until no further trial could change the verdict. Below: the loss of each trial.",
             ),
         }
     }

@@ -43,10 +43,22 @@ impl Unit {
 
     /// The step whose numbers are the shortest up to `largest`: its name and size.
     pub fn step(self, largest: f64) -> (String, f64) {
+        // Up to ten of a step of time the smaller one reads better: 1,830 ns.
+        self.step_from(largest, if matches!(self, Unit::PerSecond(_)) { 1.0 } else { 10.0 })
+    }
+
+    /// The largest step of which `value` has at least `least`.
+    fn step_from(self, value: f64, least: f64) -> (String, f64) {
         let mut steps = self.steps();
-        // Up to ten of a step the smaller one reads better: 1,830 ns.
-        let at = steps.iter().rposition(|(_, size)| largest.abs() >= 10.0 * size).unwrap_or(0);
+        let at = steps.iter().rposition(|(_, size)| value.abs() >= least * size * (1.0 - 1e-12)).unwrap_or(0);
         steps.swap_remove(at)
+    }
+
+    /// A round value, as a tick has it.
+    pub fn tick(self, value: f64) -> String {
+        let (name, size) = self.step_from(value, 1.0);
+        // Powers of ten are not exact.
+        format!("{} {name}", digits((value / size * 1e6).round() / 1e6)).trim_end().to_owned()
     }
 
     /// A value with the step that suits it: number and unit.
@@ -85,7 +97,7 @@ mod tests {
             (Unit::Ns, 1_830.0, "1,830 ns"),
             (Unit::Ns, 18_300.0, "18.3 µs"),
             (Unit::Ns, 2e10, "20 s"),
-            (Unit::PerSecond("cells"), 6_234_000.0, "6,234 thousand cells/s"),
+            (Unit::PerSecond("cells"), 6_234_000.0, "6.23 million cells/s"),
             (Unit::PerSecond("cells"), 16_234_000.0, "16.2 million cells/s"),
             (Unit::Ratio, 1.4567, "1.46"),
             (Unit::Share, 0.005, "0.50 %"),
@@ -96,5 +108,6 @@ mod tests {
         ] {
             assert_eq!(unit.text(value), text);
         }
+        assert_eq!((Unit::Ns.tick(1e6), Unit::Ns.tick(5e-1 * 1e5)), ("1 ms".to_owned(), "50 µs".to_owned()));
     }
 }

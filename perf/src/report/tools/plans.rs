@@ -343,18 +343,7 @@ const NDR: Plan = Plan {
         ),
         figure("trials", "trials", Unit::Count(""), "Trials measured, invalid ones included."),
     ],
-    charts: &[
-        Chart::Search,
-        Chart::Trials {
-            heading: "Loss, trial by trial",
-            lead: "Cells offered that did not come out right, as a part of all.",
-            y: "loss_ratio",
-            unit: Unit::Share,
-            name: "loss",
-            by: Some("verdict"),
-            x: Some(("load", "offered load", CELLS)),
-        },
-    ],
+    charts: &[Chart::Search],
 };
 
 const CORES: Plan = Plan {
