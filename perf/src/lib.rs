@@ -7,6 +7,9 @@
 pub mod circuits;
 pub mod hop;
 pub mod host;
+pub mod live;
+pub mod output;
+pub mod pace;
 pub mod pin;
 pub mod probe;
 pub mod progress;

@@ -2,7 +2,8 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
-use drover_perf::{circuits, hop, report};
+use drover_perf::output::Error;
+use drover_perf::{circuits, hop, pace, report};
 use std::process::ExitCode;
 
 /// Measures a Drover node. Every figure comes with its floor, measured in the same run.
@@ -17,14 +18,16 @@ struct Cli {
 enum Tool {
     Hop(hop::cli::Args),
     Circuits(circuits::cli::Args),
+    Pace(pace::cli::Args),
     Report(report::cli::Args),
 }
 
 fn main() -> ExitCode {
     let (name, result) = match Cli::parse().tool {
-        Tool::Hop(args) => ("hop", hop::cli::run(&args)),
-        Tool::Circuits(args) => ("circuits", circuits::cli::run(&args)),
-        Tool::Report(args) => ("report", report::cli::run(&args)),
+        Tool::Hop(args) => ("hop", hop::cli::run(&args).map_err(Error::from)),
+        Tool::Circuits(args) => ("circuits", circuits::cli::run(&args).map_err(Error::from)),
+        Tool::Pace(args) => ("pace", pace::cli::run(&args)),
+        Tool::Report(args) => ("report", report::cli::run(&args).map_err(Error::from)),
     };
     match result {
         Ok(text) => {
@@ -33,7 +36,7 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             eprintln!("drover-perf {name}: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(error.code())
         }
     }
 }
