@@ -7,6 +7,7 @@
 pub mod circuits;
 pub mod hop;
 pub mod host;
+pub mod output;
 pub mod pin;
 pub mod probe;
 pub mod progress;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
+use drover_perf::output::Error;
 use drover_perf::{circuits, hop};
 use std::process::ExitCode;
 
@@ -22,7 +23,7 @@ enum Tool {
 fn main() -> ExitCode {
     let (name, result) = match Cli::parse().tool {
         Tool::Hop(args) => ("hop", hop::cli::run(&args)),
-        Tool::Circuits(args) => ("circuits", circuits::cli::run(&args)),
+        Tool::Circuits(args) => ("circuits", circuits::cli::run(&args).map_err(Error::Failed)),
     };
     match result {
         Ok(text) => {
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             eprintln!("drover-perf {name}: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(error.code())
         }
     }
 }
