@@ -32,7 +32,9 @@ impl<V: Vector> Products<V> {
     /// One block.
     #[inline(always)]
     fn reduced<L: Cpu>(self, cpu: L) -> Block {
-        let [low, middle, high] = self.0.map(V::fold);
+        // One by one: `map` is a function of its own, which the level's instructions do not reach.
+        let [low, middle, high] = self.0;
+        let (low, middle, high) = (low.fold(), middle.fold(), high.fold());
         let (low, high) = (low.xor(middle.up()), high.xor(middle.down()));
         let polynomial = Block::of_number(cpu, POLYNOMIAL >> 64);
         let once = low.crossed().xor(low.low_product(polynomial));
@@ -101,7 +103,7 @@ impl<'k, V: Vector> Ghash<'k, V> {
     #[inline(always)]
     pub(super) fn finish(self, aad: usize, text: usize) -> Block {
         debug_assert_eq!(self.words, 0);
-        let lengths = (aad as u128 * 8) << 64 | text as u128 * 8;
+        let lengths = ((aad as u128 * 8) << 64) | (text as u128 * 8);
         let h = self.powers.last_chunk().expect("of this size");
         let sum = self.hash.xor(Block::of_number(self.cpu, lengths));
         multiply(self.cpu, sum, Block::of(self.cpu, h)).reversed()

@@ -19,7 +19,8 @@ pub struct RecordKey {
     /// H^16, …, H^2, H, in POLYVAL's order of bits.
     pub(super) powers: [[u8; BLOCK]; POWERS],
     pub(super) rounds: Rounds,
-    pub(super) iv: [u8; 12],
+    /// The IV, and zeros where the block counter stands.
+    pub(super) start: [u8; BLOCK],
 }
 
 /// An expanded mask key, 3 cache lines. Zeroized when dropped.
@@ -39,12 +40,9 @@ impl RecordKey {
     /// The first block of record `number`, its block counter zero: the IV with the number XORed into its last 8 bytes
     /// (RFC 8446, 5.3).
     #[inline(always)]
-    pub(super) fn start(&self, number: u64) -> [u8; BLOCK] {
-        let mut start = [0; BLOCK];
-        start[..12].copy_from_slice(&self.iv);
-        let [.., a, b, c, d, e, f, g, h] = self.iv;
-        start[4..12].copy_from_slice(&(u64::from_be_bytes([a, b, c, d, e, f, g, h]) ^ number).to_be_bytes());
-        start
+    pub(super) fn start<L: Cpu>(&self, cpu: L, number: u64) -> Block {
+        let number = u128::from(number.swap_bytes()) << 32;
+        Block::of(cpu, &self.start).xor(Block::of_number(cpu, number))
     }
 }
 
@@ -103,7 +101,9 @@ impl Task for ExpandRecord<'_> {
     fn run<L: Cpu>(self, cpu: L) -> RecordKey {
         let rounds = expand(cpu, &self.0.key);
         let h = ghash::key(cpu, encrypt(cpu, &rounds, Block::zero(cpu)));
-        let mut key = RecordKey { powers: [[0; BLOCK]; POWERS], rounds, iv: self.0.iv };
+        let mut start = [0; BLOCK];
+        start[..12].copy_from_slice(&self.0.iv);
+        let mut key = RecordKey { powers: [[0; BLOCK]; POWERS], rounds, start };
         let mut power = h;
         for place in key.powers.iter_mut().rev() {
             power.store_block(place);

@@ -2,10 +2,10 @@
 //! both big-endian. The block after the body begins with the check.
 
 use super::AHEAD;
-use super::gcm::{Counters, keystream};
+use super::gcm::{Counters, Nothing, keystream};
 use super::keys::LayerKey;
 use super::level::{Cpu, Task};
-use super::vector::{BLOCK, Vector};
+use super::vector::{BLOCK, Block, Vector};
 use crate::prefetch::prefetch_slice_element;
 use crate::{CHECK, Cell, LayerJob};
 use drover_wire::cell::body_len;
@@ -57,12 +57,11 @@ fn layer<V: Vector, const N: usize, const S: usize>(
     cell: &mut Cell<S>,
     counter: u64,
 ) -> [u8; CHECK] {
-    let mut start = [0; BLOCK];
-    start[..8].copy_from_slice(&counter.to_be_bytes());
+    let start = Block::of_number(cpu, u128::from(counter.swap_bytes()));
     let body = cell.body_mut();
     let mut check = [0; CHECK];
     for group in (0..S).step_by(N * V::BYTES) {
-        let stream = keystream::<V, N>(cpu, &key.0, &start, &INDICES, group / BLOCK);
+        let stream = keystream::<V, N>(cpu, &key.0, start, &INDICES, group / BLOCK, &mut Nothing);
         for (at, stream) in stream.into_iter().enumerate() {
             let byte = group + at * V::BYTES;
             let end = body_len(S).min(byte + V::BYTES);

@@ -42,13 +42,13 @@ fn side_by_side<L: Cpu>(cpu: L, keys: &[MaskKey], jobs: &mut [MaskJob; SIDE_BY_S
         blocks[at] = Block::of(cpu, &jobs[at].sample).xor(Block::of(cpu, &rounds[at][0]));
     }
     for round in 1..10 {
-        for at in 0..SIDE_BY_SIDE {
-            blocks[at] = blocks[at].round(Block::of(cpu, &rounds[at][round]));
+        for (block, rounds) in blocks.iter_mut().zip(&rounds) {
+            *block = block.round(Block::of(cpu, &rounds[round]));
         }
     }
-    for at in 0..SIDE_BY_SIDE {
-        let [high, low, ..] = blocks[at].last_round(Block::of(cpu, &rounds[at][10])).bytes();
-        jobs[at].mask = [high, low];
+    for ((job, block), rounds) in jobs.iter_mut().zip(blocks).zip(&rounds) {
+        let [high, low, ..] = block.last_round(Block::of(cpu, &rounds[10])).bytes();
+        job.mask = [high, low];
     }
 }
 

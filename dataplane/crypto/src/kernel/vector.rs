@@ -22,7 +22,7 @@ pub trait Vector: Copy {
     /// A block of zeros, then what [`Vector::load`] would load but for its last block.
     fn load_rest(cpu: Self::Cpu, from: &[u8]) -> Self;
     /// `block` in every place.
-    fn splat(cpu: Self::Cpu, block: &[u8; BLOCK]) -> Self;
+    fn splat(cpu: Self::Cpu, block: Block) -> Self;
     /// Into the first [`Vector::BYTES`] of `to`.
     fn store(self, to: &mut [u8]);
     /// All but the first block, into the beginning of `to`.
@@ -176,8 +176,8 @@ impl Vector for Block {
     }
 
     #[inline(always)]
-    fn splat(cpu: Aesni, block: &[u8; BLOCK]) -> Self {
-        Block::of(cpu, block)
+    fn splat(_: Aesni, block: Block) -> Self {
+        block
     }
 
     #[inline(always)]
@@ -275,8 +275,7 @@ impl Vector for Blocks2 {
     }
 
     #[inline(always)]
-    fn splat(cpu: Avx2, block: &[u8; BLOCK]) -> Self {
-        let block = Block::of(cpu, block);
+    fn splat(_: Avx2, block: Block) -> Self {
         // SAFETY: the level has AVX2.
         Blocks2(unsafe { _mm256_broadcastsi128_si256(block.0) })
     }
@@ -390,8 +389,7 @@ impl Vector for Blocks4 {
     }
 
     #[inline(always)]
-    fn splat(cpu: Avx512, block: &[u8; BLOCK]) -> Self {
-        let block = Block::of(cpu, block);
+    fn splat(_: Avx512, block: Block) -> Self {
         // SAFETY: the level has AVX-512F.
         Blocks4(unsafe { _mm512_broadcast_i32x4(block.0) })
     }
