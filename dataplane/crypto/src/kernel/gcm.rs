@@ -56,33 +56,46 @@ impl Beside for Nothing {
     fn step(&mut self, _: usize) {}
 }
 
+/// Round keys, wherever they are.
+pub(super) trait RoundKeys {
+    /// Of a round, 0 to 10.
+    fn of(&self, round: usize) -> &[u8; BLOCK];
+}
+
+impl RoundKeys for Rounds {
+    #[inline(always)]
+    fn of(&self, round: usize) -> &[u8; BLOCK] {
+        &self[round]
+    }
+}
+
 /// The keystream of `N` words from block `block` on, of counter blocks that begin with `start`. Side by side, round by
 /// round: the chains of a word's rounds are independent.
 #[inline(always)]
 pub(super) fn keystream<V: Vector, const N: usize>(
     cpu: V::Cpu,
-    rounds: &Rounds,
+    rounds: &impl RoundKeys,
     start: Block,
     counters: &Counters,
     block: usize,
     beside: &mut impl Beside,
 ) -> [V; N] {
-    let start = V::splat(cpu, start.xor(Block::of(cpu, &rounds[0])));
+    let start = V::splat(cpu, start.xor(Block::of(cpu, rounds.of(0))));
     let mut words = [start; N];
     for (at, word) in words.iter_mut().enumerate() {
         *word = word.xor(V::load(cpu, counters.at(block + at * V::BLOCKS)));
     }
     // Not a loop: each step beside has its own place in the code, whatever the compiler thinks of unrolling.
-    round(cpu, &mut words, &rounds[1], beside, 0);
-    round(cpu, &mut words, &rounds[2], beside, 1);
-    round(cpu, &mut words, &rounds[3], beside, 2);
-    round(cpu, &mut words, &rounds[4], beside, 3);
-    round(cpu, &mut words, &rounds[5], beside, 4);
-    round(cpu, &mut words, &rounds[6], beside, 5);
-    round(cpu, &mut words, &rounds[7], beside, 6);
-    round(cpu, &mut words, &rounds[8], beside, 7);
-    round(cpu, &mut words, &rounds[9], beside, 8);
-    let key = V::splat(cpu, Block::of(cpu, &rounds[10]));
+    round(cpu, &mut words, rounds.of(1), beside, 0);
+    round(cpu, &mut words, rounds.of(2), beside, 1);
+    round(cpu, &mut words, rounds.of(3), beside, 2);
+    round(cpu, &mut words, rounds.of(4), beside, 3);
+    round(cpu, &mut words, rounds.of(5), beside, 4);
+    round(cpu, &mut words, rounds.of(6), beside, 5);
+    round(cpu, &mut words, rounds.of(7), beside, 6);
+    round(cpu, &mut words, rounds.of(8), beside, 7);
+    round(cpu, &mut words, rounds.of(9), beside, 8);
+    let key = V::splat(cpu, Block::of(cpu, rounds.of(10)));
     for word in &mut words {
         *word = word.last_round(key);
     }

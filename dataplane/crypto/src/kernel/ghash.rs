@@ -35,7 +35,7 @@ impl<V: Vector> Products<V> {
         // One by one: `map` is a function of its own, which the level's instructions do not reach.
         let [low, middle, high] = self.0;
         let (low, middle, high) = (low.fold(), middle.fold(), high.fold());
-        let (low, high) = (low.xor(middle.up()), high.xor(middle.down()));
+        let (low, high) = (low.xor(middle.up_two_words()), high.xor(middle.down()));
         let polynomial = Block::of_number(cpu, POLYNOMIAL >> 64);
         let once = low.crossed().xor(low.low_product(polynomial));
         once.crossed().xor(once.low_product(polynomial)).xor(high)

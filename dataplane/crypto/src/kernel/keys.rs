@@ -1,4 +1,4 @@
-//! Expanded keys, whole cache lines, and their expansion.
+//! Keys as slabs hold them, and their expansion.
 
 use super::ghash;
 use super::level::{Cpu, Task};
@@ -23,18 +23,18 @@ pub struct RecordKey {
     pub(super) start: [u8; BLOCK],
 }
 
-/// An expanded mask key, 3 cache lines. Zeroized when dropped.
+/// A mask key, unexpanded. Zeroized when dropped.
 #[derive(ZeroizeOnDrop)]
-#[repr(align(64))]
-pub struct MaskKey(pub(super) Rounds);
+#[repr(align(16))]
+pub struct MaskKey(pub(super) [u8; BLOCK]);
 
-/// An expanded layer key, 3 cache lines. Zeroized when dropped.
+/// A layer key, unexpanded. Zeroized when dropped.
 #[derive(ZeroizeOnDrop)]
-#[repr(align(64))]
-pub struct LayerKey(pub(super) Rounds);
+#[repr(align(16))]
+pub struct LayerKey(pub(super) [u8; BLOCK]);
 
 const _: () = assert!(size_of::<RecordKey>() == 7 * 64);
-const _: () = assert!(size_of::<MaskKey>() == 3 * 64 && size_of::<LayerKey>() == 3 * 64);
+const _: () = assert!(size_of::<MaskKey>() == BLOCK && size_of::<LayerKey>() == BLOCK);
 
 impl RecordKey {
     /// The first block of record `number`, its block counter zero: the IV with the number XORed into its last 8 bytes
@@ -46,26 +46,35 @@ impl RecordKey {
     }
 }
 
-/// The key schedule (FIPS 197, 5.2).
+/// The next round key of each block's AES-128 key (FIPS 197, 5.2). The last round's instruction does SubWord: of a block
+/// of four equal words its rotation of rows makes the same block.
+#[inline(always)]
+pub(super) fn next_round<V: Vector>(cpu: V::Cpu, last: V, constant: u8) -> V {
+    let constants = Block::of_number(cpu, u128::from(constant) * 0x0000_0001_0000_0001_0000_0001_0000_0001);
+    let word = last.rotated_last_word().last_round(V::splat(cpu, constants));
+    let running = last.xor(last.up_a_word());
+    running.xor(running.up_two_words()).xor(word)
+}
+
+/// Zeroizes a burst's keys, whole lines at a time.
+#[inline(always)]
+pub(super) fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
+    zeroize::optimization_barrier(bytes);
+}
+
+/// The constants of rounds 1 to 10 (FIPS 197, 5.2).
+pub(super) const CONSTANTS: [u8; 10] = [0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0x1b, 0x36];
+
+/// The key schedule.
 #[inline(always)]
 fn expand<L: Cpu>(cpu: L, key: &[u8; BLOCK]) -> Rounds {
-    #[inline(always)]
-    fn next<const RCON: i32>(rounds: &mut Rounds, at: usize, last: Block) -> Block {
-        let next = last.running_xor().xor(last.key_word::<RCON>());
-        next.store_block(&mut rounds[at]);
-        next
-    }
     let mut rounds = [*key; 11];
-    let last = next::<0x01>(&mut rounds, 1, Block::of(cpu, key));
-    let last = next::<0x02>(&mut rounds, 2, last);
-    let last = next::<0x04>(&mut rounds, 3, last);
-    let last = next::<0x08>(&mut rounds, 4, last);
-    let last = next::<0x10>(&mut rounds, 5, last);
-    let last = next::<0x20>(&mut rounds, 6, last);
-    let last = next::<0x40>(&mut rounds, 7, last);
-    let last = next::<0x80>(&mut rounds, 8, last);
-    let last = next::<0x1b>(&mut rounds, 9, last);
-    next::<0x36>(&mut rounds, 10, last);
+    let mut last = L::Vector::splat(cpu, Block::of(cpu, key));
+    for (round, constant) in rounds[1..].iter_mut().zip(CONSTANTS) {
+        last = next_round(cpu, last, constant);
+        last.first().store_block(round);
+    }
     rounds
 }
 
@@ -77,18 +86,6 @@ pub(super) fn encrypt<L: Cpu>(cpu: L, rounds: &Rounds, block: Block) -> Block {
         block = block.round(Block::of(cpu, round));
     }
     block.last_round(Block::of(cpu, &rounds[10]))
-}
-
-/// Expands an AES key.
-pub(super) struct Expand<'k>(pub(super) &'k [u8; BLOCK]);
-
-impl Task for Expand<'_> {
-    type Out = Rounds;
-
-    #[inline(always)]
-    fn run<L: Cpu>(self, cpu: L) -> Rounds {
-        expand(cpu, self.0)
-    }
 }
 
 /// Expands a record key.

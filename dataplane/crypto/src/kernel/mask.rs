@@ -1,13 +1,16 @@
 //! Masks of record numbers (RFC 9147, 4.2.3): one block each, under a key each.
+//!
+//! The keys are expanded here, round by round beside the encryption, as many as a register has blocks at once. That is
+//! less work than to wait for the two more cache lines that an expanded key fills.
 
-use super::keys::{MaskKey, encrypt};
+use super::keys::{CONSTANTS, MaskKey, next_round, wipe};
 use super::level::{Cpu, Task};
-use super::vector::{Block, Vector};
-use crate::MaskJob;
+use super::vector::{BLOCK, Block, Vector};
 use crate::prefetch::prefetch_slice_element;
+use crate::{BATCH, MaskJob};
 
-/// Blocks that are encrypted side by side.
-const SIDE_BY_SIDE: usize = 8;
+/// Registers of keys, and as many of blocks, at work at once.
+const SIDE_BY_SIDE: usize = 4;
 
 /// Makes the masks of a burst.
 pub(super) struct Masks<'a> {
@@ -20,40 +23,49 @@ impl Task for Masks<'_> {
 
     #[inline(always)]
     fn run<L: Cpu>(self, cpu: L) {
-        let Masks { keys, jobs } = self;
-        let ask = |job: &MaskJob| prefetch_slice_element(keys, job.key as usize);
-        jobs.iter().take(SIDE_BY_SIDE).for_each(ask);
-        for first in (0..jobs.len()).step_by(SIDE_BY_SIDE) {
-            jobs.iter().skip(first + SIDE_BY_SIDE).take(SIDE_BY_SIDE).for_each(ask);
-            match jobs[first..].first_chunk_mut() {
-                Some(jobs) => side_by_side(cpu, keys, jobs),
-                None => jobs[first..].iter_mut().for_each(|job| alone(cpu, keys, job)),
-            }
+        for jobs in self.jobs.chunks_mut(BATCH) {
+            masks::<L::Vector>(cpu, self.keys, jobs);
         }
     }
 }
 
 #[inline(always)]
-fn side_by_side<L: Cpu>(cpu: L, keys: &[MaskKey], jobs: &mut [MaskJob; SIDE_BY_SIDE]) {
-    let mut rounds = [&keys[jobs[0].key as usize].0; SIDE_BY_SIDE];
-    let mut blocks = [Block::zero(cpu); SIDE_BY_SIDE];
+fn masks<V: Vector>(cpu: V::Cpu, all: &[MaskKey], jobs: &mut [MaskJob]) {
+    jobs.iter().for_each(|job| prefetch_slice_element(all, job.key as usize));
+    let mut keys = [[0; BLOCK]; BATCH];
+    let mut blocks = [[0; BLOCK]; BATCH];
+    for (job, (key, block)) in jobs.iter().zip(keys.iter_mut().zip(&mut blocks)) {
+        *key = all[job.key as usize].0;
+        *block = job.sample;
+    }
+    let step = SIDE_BY_SIDE * V::BLOCKS;
+    for first in (0..jobs.len()).step_by(step) {
+        let (keys, blocks) = (keys[first..][..step].as_flattened(), blocks[first..][..step].as_flattened_mut());
+        side_by_side::<V>(cpu, keys, blocks);
+    }
+    for (job, block) in jobs.iter_mut().zip(&blocks) {
+        job.mask = [block[0], block[1]];
+    }
+    wipe(keys.as_flattened_mut());
+}
+
+/// Encrypts every block under its own key.
+#[inline(always)]
+fn side_by_side<V: Vector>(cpu: V::Cpu, keys: &[u8], blocks: &mut [u8]) {
+    let mut rounds = [V::splat(cpu, Block::zero(cpu)); SIDE_BY_SIDE];
+    let mut words = rounds;
     for at in 0..SIDE_BY_SIDE {
-        rounds[at] = &keys[jobs[at].key as usize].0;
-        blocks[at] = Block::of(cpu, &jobs[at].sample).xor(Block::of(cpu, &rounds[at][0]));
+        rounds[at] = V::load(cpu, &keys[at * V::BYTES..]);
+        words[at] = V::load(cpu, &blocks[at * V::BYTES..]).xor(rounds[at]);
     }
-    for round in 1..10 {
-        for (block, rounds) in blocks.iter_mut().zip(&rounds) {
-            *block = block.round(Block::of(cpu, &rounds[round]));
+    for constant in &CONSTANTS[..9] {
+        for at in 0..SIDE_BY_SIDE {
+            rounds[at] = next_round(cpu, rounds[at], *constant);
+            words[at] = words[at].round(rounds[at]);
         }
     }
-    for ((job, block), rounds) in jobs.iter_mut().zip(blocks).zip(&rounds) {
-        let [high, low, ..] = block.last_round(Block::of(cpu, &rounds[10])).bytes();
-        job.mask = [high, low];
+    for at in 0..SIDE_BY_SIDE {
+        rounds[at] = next_round(cpu, rounds[at], CONSTANTS[9]);
+        words[at].last_round(rounds[at]).store(&mut blocks[at * V::BYTES..]);
     }
-}
-
-#[inline(always)]
-fn alone<L: Cpu>(cpu: L, keys: &[MaskKey], job: &mut MaskJob) {
-    let [high, low, ..] = encrypt(cpu, &keys[job.key as usize].0, Block::of(cpu, &job.sample)).bytes();
-    job.mask = [high, low];
 }

@@ -43,6 +43,12 @@ pub trait Vector: Copy {
     fn round(self, key: Self) -> Self;
     /// The last round of AES.
     fn last_round(self, key: Self) -> Self;
+    /// Each block moved up by 4 bytes, zeros below.
+    fn up_a_word(self) -> Self;
+    /// Each block moved up by 8 bytes, zeros below.
+    fn up_two_words(self) -> Self;
+    /// In each word of each block, the block's last word rotated by a byte (FIPS 197, 5.2: RotWord).
+    fn rotated_last_word(self) -> Self;
     /// Each block's bytes in reverse.
     fn reversed(self) -> Self;
     /// Carry-less products, block by block, of the low halves, of each with the other's other half (their sum), and of the
@@ -61,6 +67,9 @@ pub struct Blocks2(__m256i);
 /// Four blocks.
 #[derive(Clone, Copy)]
 pub struct Blocks4(__m512i);
+
+/// Indices of the bytes 13, 14, 15, 12 of a block, in a word.
+const ROTATED_LAST_WORD: i32 = 0x0c0f_0e0d;
 
 /// The first `N` bytes, checked; the check goes where lengths are known.
 #[inline(always)]
@@ -115,13 +124,6 @@ impl Block {
         unsafe { _mm_testz_si128(self.0, self.0) == 1 }
     }
 
-    /// The low half moved to the high one, zeros below.
-    #[inline(always)]
-    pub(super) fn up(self) -> Block {
-        // SAFETY: SSE2 is in every x86-64.
-        Block(unsafe { _mm_slli_si128::<8>(self.0) })
-    }
-
     /// The high half moved to the low one, zeros above.
     #[inline(always)]
     pub(super) fn down(self) -> Block {
@@ -141,23 +143,6 @@ impl Block {
     pub(super) fn low_product(self, by: Block) -> Block {
         // SAFETY: a value exists where PCLMULQDQ does.
         Block(unsafe { _mm_clmulepi64_si128::<0x00>(self.0, by.0) })
-    }
-
-    /// What AESKEYGENASSIST makes of the last word for round constant `RCON`, in every word.
-    #[inline(always)]
-    pub(super) fn key_word<const RCON: i32>(self) -> Block {
-        // SAFETY: a value exists where AES-NI does.
-        let word = unsafe { _mm_aeskeygenassist_si128::<RCON>(self.0) };
-        // SAFETY: SSE2 is in every x86-64.
-        Block(unsafe { _mm_shuffle_epi32::<0xff>(word) })
-    }
-
-    /// Each 32-bit word XORed with all words before it.
-    #[inline(always)]
-    pub(super) fn running_xor(self) -> Block {
-        // SAFETY: SSE2 is in every x86-64.
-        let one = self.xor(Block(unsafe { _mm_slli_si128::<4>(self.0) }));
-        one.xor(one.up())
     }
 }
 
@@ -232,6 +217,26 @@ impl Vector for Block {
     fn last_round(self, key: Self) -> Self {
         // SAFETY: a value exists where AES-NI does.
         Block(unsafe { _mm_aesenclast_si128(self.0, key.0) })
+    }
+
+    #[inline(always)]
+    fn up_a_word(self) -> Self {
+        // SAFETY: SSE2 is in every x86-64.
+        Block(unsafe { _mm_slli_si128::<4>(self.0) })
+    }
+
+    #[inline(always)]
+    fn up_two_words(self) -> Self {
+        // SAFETY: SSE2 is in every x86-64.
+        Block(unsafe { _mm_slli_si128::<8>(self.0) })
+    }
+
+    #[inline(always)]
+    fn rotated_last_word(self) -> Self {
+        // SAFETY: SSE2 is in every x86-64.
+        let order = unsafe { _mm_set1_epi32(ROTATED_LAST_WORD) };
+        // SAFETY: a value exists where SSSE3 does.
+        Block(unsafe { _mm_shuffle_epi8(self.0, order) })
     }
 
     #[inline(always)]
@@ -340,6 +345,26 @@ impl Vector for Blocks2 {
     fn last_round(self, key: Self) -> Self {
         // SAFETY: a value exists where VAES does.
         Blocks2(unsafe { _mm256_aesenclast_epi128(self.0, key.0) })
+    }
+
+    #[inline(always)]
+    fn up_a_word(self) -> Self {
+        // SAFETY: a value exists where AVX2 does.
+        Blocks2(unsafe { _mm256_slli_si256::<4>(self.0) })
+    }
+
+    #[inline(always)]
+    fn up_two_words(self) -> Self {
+        // SAFETY: a value exists where AVX2 does.
+        Blocks2(unsafe { _mm256_slli_si256::<8>(self.0) })
+    }
+
+    #[inline(always)]
+    fn rotated_last_word(self) -> Self {
+        // SAFETY: a value exists where AVX2 does.
+        let order = unsafe { _mm256_set1_epi32(ROTATED_LAST_WORD) };
+        // SAFETY: a value exists where AVX2 does.
+        Blocks2(unsafe { _mm256_shuffle_epi8(self.0, order) })
     }
 
     #[inline(always)]
@@ -465,6 +490,26 @@ impl Vector for Blocks4 {
     fn last_round(self, key: Self) -> Self {
         // SAFETY: a value exists where VAES and AVX-512F do.
         Blocks4(unsafe { _mm512_aesenclast_epi128(self.0, key.0) })
+    }
+
+    #[inline(always)]
+    fn up_a_word(self) -> Self {
+        // SAFETY: a value exists where AVX-512BW does.
+        Blocks4(unsafe { _mm512_bslli_epi128::<4>(self.0) })
+    }
+
+    #[inline(always)]
+    fn up_two_words(self) -> Self {
+        // SAFETY: a value exists where AVX-512BW does.
+        Blocks4(unsafe { _mm512_bslli_epi128::<8>(self.0) })
+    }
+
+    #[inline(always)]
+    fn rotated_last_word(self) -> Self {
+        // SAFETY: a value exists where AVX-512F does.
+        let order = unsafe { _mm512_set1_epi32(ROTATED_LAST_WORD) };
+        // SAFETY: a value exists where AVX-512BW does.
+        Blocks4(unsafe { _mm512_shuffle_epi8(self.0, order) })
     }
 
     #[inline(always)]
