@@ -4,6 +4,7 @@
 //! and a cursor. A link's n-th departure is at `epoch + (n + phase) · period`, `0 ≤ phase < 1` drawn by a CSPRNG.
 //! The cost is per due link, never per link, and a stall of any length is passed over in constant time.
 
+use arrayvec::ArrayVec;
 use drover_wire::control::ClassKind;
 
 /// A slot that a link owes: its instant is the grid's, whatever there is to send.
@@ -39,11 +40,29 @@ impl Rate {
     }
 }
 
+/// A link on the grid: its phase, a fraction of 2^32, above its index. Their order is the order of departure.
 #[derive(Clone, Copy)]
-struct Entry {
-    /// Phase as a fraction of 2^32.
-    phase: u32,
-    link: u32,
+struct Entry(u64);
+
+impl Entry {
+    fn new(phase: u32, link: u32) -> Entry {
+        Entry(u64::from(phase) << 32 | u64::from(link))
+    }
+
+    fn key(self) -> u64 {
+        #[cfg(test)]
+        tests::LOOKED_AT.with(|looked| looked.set(looked.get() + 1));
+        self.0
+    }
+
+    /// When it is due in a sweep that begins at `start`.
+    fn due(self, start: u64, period: u64) -> u64 {
+        start + (((self.key() >> 32) * period) >> 32)
+    }
+
+    fn link(self) -> u32 {
+        self.0 as u32
+    }
 }
 
 /// A class: one rate, its links by phase, and where the grid has got to.
@@ -53,13 +72,18 @@ pub struct Class {
     /// What its links join.
     pub kind: ClassKind,
     rate: Rate,
+    /// Of `rate`.
+    period: u64,
     /// Grid origin: slot `base` begins here.
     epoch: u64,
     base: u64,
     /// The slot number of the sweep under way, and when its period begins.
     n: u64,
     start: u64,
+    /// The first entry of the sweep that has not been given out. There is one, when there is any.
     cursor: usize,
+    /// When it is due; [`NEVER`] where there is none.
+    next: u64,
     entries: Vec<Entry>,
     change: Option<(u64, Rate)>,
     /// Whole sweeps passed over: a slot of every link in each.
@@ -67,6 +91,9 @@ pub struct Class {
     /// Slots of these sweeps not yet counted.
     missed: u64,
 }
+
+/// An instant that does not come.
+pub const NEVER: u64 = u64::MAX;
 
 impl Class {
     /// A class whose grid begins at `epoch` (monotonic ns), with room for `capacity` links.
@@ -76,11 +103,13 @@ impl Class {
             id,
             kind,
             rate,
+            period: rate.period_ns(),
             epoch,
             base: 0,
             n: 0,
             start: epoch,
             cursor: 0,
+            next: NEVER,
             entries,
             change: None,
             sweeps_missed: 0,
@@ -103,7 +132,7 @@ impl Class {
         self.entries.is_empty()
     }
 
-    /// The slot number of the sweep under way.
+    /// The slot number of the sweep under way: of the next slot that is given out.
     pub fn n(&self) -> u64 {
         self.n
     }
@@ -114,9 +143,9 @@ impl Class {
         let change = self.change.filter(|(at, _)| *at < now);
         let old = change.map_or(now, |(at, _)| at);
         let n = match old.checked_sub(self.start) {
-            Some(since) => self.n + since / self.rate.period_ns(),
+            Some(since) => self.n + since / self.period,
             // Slots are given out ahead of their instants.
-            None => self.n.saturating_sub((self.start - old).div_ceil(self.rate.period_ns())),
+            None => self.n.saturating_sub((self.start - old).div_ceil(self.period)),
         };
         change.map_or(n, |(at, rate)| n + 1 + (now - at) / rate.period_ns())
     }
@@ -131,37 +160,110 @@ impl Class {
         std::mem::take(&mut self.missed)
     }
 
-    /// Replaces (epoch, period) at the instant `at`; slots already given out keep theirs.
+    /// Replaces (epoch, period) at the instant `at`; slots already given out keep theirs. The cost does not depend on
+    /// how many links there are.
     pub fn change_at(&mut self, at: u64, rate: Rate) {
         self.change = Some((at, rate));
+        self.settle();
     }
 
-    /// Puts a link on the grid and returns the first slot number it will owe. The caller made sure of the room.
-    pub fn join(&mut self, link: u32, phase: u32) -> u64 {
-        let at = self.entries.partition_point(|e| e.phase <= phase);
-        self.entries.insert(at, Entry { phase, link });
+    /// Puts a link on the grid at `now` and returns the first slot number it will owe. The caller made sure of the
+    /// room; `link` is not on the grid yet.
+    pub fn join(&mut self, link: u32, phase: u32, now: u64) -> u64 {
+        if self.entries.is_empty() {
+            self.follow(now);
+        }
+        let entry = Entry::new(phase, link);
+        let at = self.entries.partition_point(|e| e.key() < entry.0);
+        self.entries.insert(at, entry);
         if at < self.cursor {
             self.cursor += 1;
-            self.n + 1
-        } else {
-            self.n
+            return self.n + 1;
         }
+        let n = self.n;
+        self.settle();
+        n
     }
 
-    /// Takes a link off the grid.
-    pub fn leave(&mut self, link: u32) {
-        if let Some(at) = self.entries.iter().position(|e| e.link == link) {
+    /// Takes a link, which joined with `phase`, off the grid.
+    pub fn leave(&mut self, link: u32, phase: u32) {
+        if let Ok(at) = self.find(link, phase) {
             self.entries.remove(at);
             if at < self.cursor {
                 self.cursor -= 1;
             }
+            self.settle();
         }
     }
 
-    /// The number of the next slot that `link` will owe.
-    pub fn next_of(&self, link: u32) -> u64 {
-        let given_out = self.entries[..self.cursor].iter().any(|e| e.link == link);
+    /// The number of the next slot that `link`, which joined with `phase`, will owe.
+    pub fn next_of(&self, link: u32, phase: u32) -> u64 {
+        let given_out = self.find(link, phase).is_ok_and(|at| at < self.cursor);
         self.n + u64::from(given_out)
+    }
+
+    /// Where a link is; a search by halves.
+    fn find(&self, link: u32, phase: u32) -> Result<usize, usize> {
+        let entry = Entry::new(phase, link);
+        self.entries.binary_search_by(|e| e.key().cmp(&entry.0))
+    }
+
+    /// When the next slot is due, monotonic ns; [`NEVER`] where there is no link. After a stall, too early by what
+    /// [`Self::take_until`] will pass over.
+    pub fn next_due(&self) -> u64 {
+        self.next
+    }
+
+    /// Gives out the slots due by `until`, in their order, at most `room` and what `out` has room for. Applies a rate
+    /// change whose instant comes first. Of what a stall has made late by `now`, at most a few sweeps are given out,
+    /// for the caller to count as lost; the rest is passed over in constant time. `class` is what the slots say.
+    pub fn take_until<const N: usize>(
+        &mut self,
+        now: u64,
+        until: u64,
+        room: usize,
+        class: u8,
+        out: &mut ArrayVec<Slot, N>,
+    ) {
+        let mut room = room.min(out.remaining_capacity());
+        self.pass_over(now);
+        while room > 0 && self.next <= until {
+            let Class { rate: Rate { slots, .. }, period, n, start, .. } = *self;
+            // What comes before the end of the sweep, and before the change: at least the next one.
+            let limit = self.change.map_or(until, |(at, _)| until.min(at - 1));
+            let owed = self.entries[self.cursor..].iter().take(room).map(|e| (e.link(), e.due(start, period)));
+            let before = out.len();
+            out.extend(owed.take_while(|(_, due)| *due <= limit).map(|(link, due)| Slot {
+                link,
+                class,
+                n,
+                due,
+                period,
+                slots,
+            }));
+            let taken = out.len() - before;
+            (self.cursor, room) = (self.cursor + taken, room - taken);
+            self.settle();
+            self.pass_over(now);
+        }
+    }
+
+    /// When the next slot is due, behind what a stall has made late. An empty class follows the clock.
+    pub fn peek(&mut self, now: u64) -> Option<u64> {
+        match self.entries.is_empty() {
+            true => self.follow(now),
+            false => self.pass_over(now),
+        }
+        (self.next != NEVER).then_some(self.next)
+    }
+
+    /// The slot that `peek` saw.
+    pub fn take(&mut self, class: u8) -> Option<Slot> {
+        let link = self.entries.get(self.cursor)?.link();
+        let Class { rate: Rate { slots, .. }, period, n, next: due, .. } = *self;
+        self.cursor += 1;
+        self.settle();
+        Some(Slot { link, class, n, due, period, slots })
     }
 
     fn start_of(&self, n: u64) -> u64 {
@@ -176,49 +278,32 @@ impl Class {
         self.start = self.start_of(self.n);
     }
 
-    fn due(&self) -> Option<u64> {
-        let entry = self.entries.get(self.cursor)?;
-        Some(self.start + ((u64::from(entry.phase) * self.rate.period_ns()) >> 32))
-    }
-
-    /// When the next slot is due. Applies a rate change whose instant comes first. Of what a stall has made late, at
-    /// most a few sweeps are given out, for the caller to count as lost; the rest is passed over in constant time.
-    pub fn peek(&mut self, now: u64) -> Option<u64> {
+    /// Makes `cursor` and `next` true again after a change to what they follow from.
+    fn settle(&mut self) {
         if self.entries.is_empty() {
-            self.follow(now);
-            return None;
+            (self.cursor, self.next) = (0, NEVER);
+            return;
         }
-        loop {
-            match (self.due(), self.change) {
-                (None, _) => {
-                    self.next_sweep();
-                    self.pass_over(now);
-                }
-                (Some(due), Some((at, rate))) if due >= at => self.apply(at, rate, now),
-                (Some(due), _) => return Some(due),
+        if self.cursor == self.entries.len() {
+            self.next_sweep();
+        }
+        let due = self.entries[self.cursor].due(self.start, self.period);
+        self.next = match self.change {
+            Some((at, rate)) if due >= at => {
+                self.apply(at, rate);
+                self.entries[0].due(self.start, self.period)
             }
-        }
-    }
-
-    /// The slot that `peek` saw.
-    pub fn take(&mut self, class: u8) -> Option<Slot> {
-        let due = self.due()?;
-        let link = self.entries[self.cursor].link;
-        self.cursor += 1;
-        Some(Slot { link, class, n: self.n, due, period: self.rate.period_ns(), slots: self.rate.slots })
+            _ => due,
+        };
     }
 
     /// An empty class follows the clock, so that its first link starts now and not with a heap of missed slots.
     fn follow(&mut self, now: u64) {
         if let Some((at, rate)) = self.change.filter(|(at, _)| *at <= now) {
-            self.apply(at, rate, now);
+            self.apply(at, rate);
         }
-        self.skip_to(now);
-    }
-
-    fn skip_to(&mut self, now: u64) {
         if let Some(behind) = now.checked_sub(self.start) {
-            let sweeps = behind / self.rate.period_ns();
+            let sweeps = behind / self.period;
             // `start_of` rounds down within a round, never by a whole period.
             self.n += sweeps.saturating_sub(1);
             self.start = self.start_of(self.n);
@@ -228,30 +313,31 @@ impl Class {
         }
     }
 
-    /// Passes over whole sweeps. What is left is at most two sweeps, looked at link by link.
+    /// Where a sweep begins, passes over whole sweeps that `now` has left behind. What is left before it, or before a
+    /// change of rate, is at most two sweeps, looked at link by link.
     fn pass_over(&mut self, now: u64) {
         let limit = self.change.map_or(now, |(at, _)| at.min(now));
-        let sweeps = limit.saturating_sub(self.start) / self.rate.period_ns();
-        if sweeps < 3 {
+        if self.cursor > 0 || limit < self.start.saturating_add(3 * self.period) || self.entries.is_empty() {
             return;
         }
-        let skipped = sweeps - 2;
+        let skipped = (limit - self.start) / self.period - 2;
         self.sweeps_missed += skipped;
         self.missed += skipped * self.entries.len() as u64;
         self.n += skipped;
         self.start = self.start_of(self.n);
+        self.settle();
     }
 
-    fn apply(&mut self, at: u64, rate: Rate, now: u64) {
+    fn apply(&mut self, at: u64, rate: Rate) {
         self.change = None;
         self.rate = rate;
+        self.period = rate.period_ns();
         self.epoch = at;
         // Slot numbers go on; what is left of the old sweep is burned, not missed: it had no instant any more.
         self.base = self.n + 1;
         self.n = self.base;
         self.start = at;
         self.cursor = 0;
-        self.pass_over(now);
     }
 }
 
@@ -259,13 +345,26 @@ impl Class {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::collections::{HashMap, HashSet};
 
     const ROUND: u64 = 20_000_000;
+
+    thread_local! {
+        /// Entries whose phase was looked at: what an operation costs, told without a clock.
+        pub(super) static LOOKED_AT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+    }
+
+    /// How many entries `body` looks at.
+    fn looked_at(body: impl FnOnce()) -> u64 {
+        let before = LOOKED_AT.get();
+        body();
+        LOOKED_AT.get() - before
+    }
 
     fn class(slots: u32, phases: &[u32]) -> Class {
         let mut c = Class::new(1, ClassKind::Zone, Rate { round_ns: ROUND, slots }, 1_000, phases.len());
         for (i, p) in phases.iter().enumerate() {
-            c.join(i as u32, *p);
+            c.join(i as u32, *p, 0);
         }
         c
     }
@@ -314,8 +413,8 @@ mod tests {
     fn an_empty_class_misses_nothing() {
         let mut c = class(4, &[]);
         assert_eq!(c.peek(1_000 + 1_000 * ROUND), None);
-        c.join(7, 0);
         let now = 1_000 + 1_000 * ROUND;
+        c.join(7, 0, now);
         let (out, missed) = run(&mut c, now, now + ROUND);
         assert_eq!(missed, 0);
         assert!((4..=5).contains(&out.len()), "{}", out.len());
@@ -357,14 +456,126 @@ mod tests {
         }
     }
 
+    /// A class's whole cost is in the slots that are due, the search by halves, and moving entries up at a join.
+    #[test]
+    fn costs_do_not_depend_on_how_many_links_there_are() {
+        let few: Vec<u32> = (0..10).map(|i| i << 28).collect();
+        let many: Vec<u32> = (0..50_000).map(|i| i * 85_899).collect();
+        let costs = [few, many].map(|phases| {
+            let mut c = class(4, &phases);
+            let mut out = ArrayVec::<Slot, 64>::new();
+            c.take_until(1_000, NEVER, 5, 0, &mut out);
+            let at = out[4].due + 1;
+            let change = looked_at(|| c.change_at(at, Rate { round_ns: ROUND, slots: 8 }));
+            let met = looked_at(|| c.take_until(1_000, NEVER, 5, 0, &mut out));
+            assert_eq!((out[9].period, c.rate().slots), (ROUND / 8, 8));
+            let stall = looked_at(|| c.take_until(1_000 + 1_000 * ROUND, 0, 5, 0, &mut out));
+            let next = looked_at(|| _ = c.next_due());
+            let (link, phase) = (phases.len() as u32 / 2, phases[phases.len() / 2]);
+            let found = looked_at(|| _ = c.next_of(link, phase));
+            let left = looked_at(|| c.leave(link, phase));
+            let joined = looked_at(|| _ = c.join(link, phase, 0));
+            assert_eq!(c.len(), phases.len());
+            ([change, met, stall, next], [found, left, joined])
+        });
+        let [(few, _), (many, by_halves)] = costs;
+        assert_eq!(few, many);
+        assert_eq!(many[3], 0, "when the next slot is due is kept");
+        assert!(many.iter().all(|cost| *cost <= 20), "{many:?}");
+        // log2 of 50,000 is 15.6.
+        assert!(by_halves.iter().all(|cost| *cost <= 20), "{by_halves:?}");
+    }
+
+    /// What happens to a class.
+    #[derive(Clone, Debug)]
+    enum Event {
+        Wait(u64),
+        Join(u32),
+        Leave(usize),
+        Change(u64, u32),
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        let edges = prop_oneof![Just(0), Just(u32::MAX), any::<u32>()];
+        prop_oneof![
+            6 => (0u64..10_000_000).prop_map(Event::Wait),
+            1 => (0u64..3_000_000_000).prop_map(Event::Wait),
+            4 => edges.prop_map(Event::Join),
+            2 => any::<usize>().prop_map(Event::Leave),
+            1 => (0u64..100_000_000, 1u32..50).prop_map(|(after, slots)| Event::Change(after, slots)),
+        ]
+    }
+
     proptest! {
+        #[test]
+        fn a_run_is_what_one_after_the_other_gives(events in proptest::collection::vec(event(), 1..60), room in 1usize..9) {
+            let [mut runs, mut singles] = [(); 2].map(|()| Class::new(1, ClassKind::Zone, Rate { round_ns: ROUND, slots: 4 }, 1_000, 64));
+            let (mut now, mut links, mut changed) = (1_000, Vec::new(), 0);
+            for (link, event) in (0..).zip(events) {
+                match event {
+                    Event::Wait(ns) => now += ns,
+                    Event::Join(phase) => {
+                        let first = runs.join(link, phase, now);
+                        prop_assert_eq!(first, singles.join(link, phase, now));
+                        links.push((link, phase));
+                    }
+                    Event::Leave(_) if links.is_empty() => {}
+                    Event::Leave(which) => {
+                        let (link, phase) = links.swap_remove(which % links.len());
+                        runs.leave(link, phase);
+                        singles.leave(link, phase);
+                    }
+                    Event::Change(after, slots) => {
+                        // A change is for an instant that has not been sealed.
+                        changed = changed.max(now + 1_000_000 + after);
+                        for class in [&mut runs, &mut singles] {
+                            class.change_at(changed, Rate { round_ns: ROUND, slots });
+                        }
+                    }
+                }
+                if links.is_empty() {
+                    // An empty class follows the clock when it is asked: both are.
+                    prop_assert_eq!(runs.peek(now), None);
+                }
+                let until = now + 1_000_000;
+                let expected: HashMap<_, _> = links.iter().map(|(link, phase)| (*link, runs.next_of(*link, *phase))).collect();
+                let before = (runs.base, runs.sweeps_missed());
+                let mut all = Vec::new();
+                while runs.next_due() <= until {
+                    let mut out = ArrayVec::<Slot, 7>::new();
+                    runs.take_until(now, until, room, 3, &mut out);
+                    prop_assert!(out.len() <= room);
+                    all.extend(out);
+                }
+                let mut one_by_one = Vec::new();
+                while singles.peek(now).is_some_and(|due| due <= until) {
+                    one_by_one.extend(singles.take(3));
+                }
+                prop_assert_eq!(&all, &one_by_one);
+                prop_assert_eq!(runs.next_due(), singles.peek(now).unwrap_or(NEVER));
+                prop_assert_eq!(runs.sweeps_missed(), singles.sweeps_missed());
+                prop_assert_eq!(runs.take_missed(), singles.take_missed());
+                prop_assert_eq!(runs.n(), singles.n());
+                prop_assert!(all.windows(2).all(|w| w[0].due <= w[1].due));
+                prop_assert!(all.last().is_none_or(|last| last.due <= until && last.due <= runs.next_due()));
+                // The first slot that a link is given is the one that was foretold, when no rate changed and no sweep
+                // was passed over meanwhile.
+                if before == (runs.base, runs.sweeps_missed()) {
+                    let mut seen = HashSet::new();
+                    for slot in all.iter().filter(|slot| seen.insert(slot.link)) {
+                        prop_assert_eq!(slot.n, expected[&slot.link]);
+                    }
+                }
+            }
+        }
+
         #[test]
         fn every_slot_is_given_out_once_or_missed(
             phases in proptest::collection::vec(any::<u32>(), 1..20), slots in 1u32..50,
             steps in proptest::collection::vec(0u64..100_000_000, 1..40))
         {
             let mut c = class(slots, &phases);
-            let (mut now, mut seen) = (1_000, std::collections::HashSet::new());
+            let (mut now, mut seen) = (1_000, HashSet::new());
             let (mut last, mut lost) = (0, 0);
             for step in steps {
                 now += step;
@@ -389,16 +600,17 @@ mod tests {
             first in any::<u32>(), others in proptest::collection::vec((any::<u32>(), any::<bool>()), 0..30), slots in 1u32..9)
         {
             let mut c = Class::new(1, ClassKind::Zone, Rate { round_ns: ROUND, slots }, 0, 64);
-            c.join(0, first);
+            c.join(0, first, 0);
             let (mut now, mut dues) = (0, Vec::new());
             for (i, (phase, leaves)) in others.iter().enumerate() {
                 now += 3_333_333;
                 dues.extend(run(&mut c, now, now).0.into_iter().filter(|s| s.link == 0).map(|s| s.due));
-                c.join(1 + i as u32, *phase);
-                if *leaves { c.leave(1 + i as u32 / 2); }
+                c.join(1 + i as u32, *phase, now);
+                let leaver = i / 2;
+                if *leaves { c.leave(1 + leaver as u32, others[leaver].0); }
             }
             let mut alone = Class::new(1, ClassKind::Zone, Rate { round_ns: ROUND, slots }, 0, 1);
-            alone.join(0, first);
+            alone.join(0, first, 0);
             let mut expected = Vec::new();
             let mut now = 0;
             for _ in &others {

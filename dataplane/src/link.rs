@@ -154,6 +154,8 @@ pub struct LinkTx {
     pub remote: Endpoint,
     /// The link's class.
     pub class: u8,
+    /// Its phase in the class, a fraction of 2^32: where the class finds it.
+    pub phase: u32,
     /// What seals.
     pub keys: WriteKeys,
     /// What will seal after the switch.

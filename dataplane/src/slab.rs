@@ -8,12 +8,22 @@ pub struct Slab<T> {
     free: Vec<u32>,
     capacity: usize,
     blank: fn() -> T,
+    /// A bit for each place that is freed: no place is freed twice.
+    #[cfg(debug_assertions)]
+    freed: Box<[u64]>,
 }
 
 impl<T> Slab<T> {
     /// A slab for `capacity` values; `blank` makes what stands in a freed place.
     pub fn new(capacity: usize, blank: fn() -> T) -> Self {
-        Slab { items: huge::vec(capacity), free: huge::vec(capacity), capacity, blank }
+        Slab {
+            items: huge::vec(capacity),
+            free: huge::vec(capacity),
+            capacity,
+            blank,
+            #[cfg(debug_assertions)]
+            freed: vec![0; capacity.div_ceil(64)].into_boxed_slice(),
+        }
     }
 
     /// All values, for the kernels.
@@ -37,6 +47,8 @@ impl<T> Slab<T> {
                 self.items.len() as u32 - 1
             }
         };
+        #[cfg(debug_assertions)]
+        self.mark(at, false);
         self.exchange(at, value);
         Some(at)
     }
@@ -48,9 +60,18 @@ impl<T> Slab<T> {
 
     /// Frees a place.
     pub fn remove(&mut self, at: u32) {
-        debug_assert!(!self.free.contains(&at));
+        #[cfg(debug_assertions)]
+        self.mark(at, true);
         self.items[at as usize] = (self.blank)();
         self.free.push(at);
+    }
+
+    /// Notes that a place becomes free, or stops being so.
+    #[cfg(debug_assertions)]
+    fn mark(&mut self, at: u32, free: bool) {
+        let (word, bit) = (at as usize / 64, 1 << (at % 64));
+        assert!(!free || self.freed[word] & bit == 0, "place {at} is freed twice");
+        self.freed[word] = if free { self.freed[word] | bit } else { self.freed[word] & !bit };
     }
 
     /// Memory, bytes.
@@ -85,5 +106,19 @@ mod tests {
         let mut five = 5;
         slab.exchange(b, &mut five);
         assert_eq!((slab.items(), slab.len(), five), (&[9, 5][..], 2, 8));
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "place 70 is freed twice")]
+    fn a_place_freed_twice_is_noticed() {
+        let mut slab = Slab::new(100, || 0u8);
+        (0..100u8).for_each(|n| _ = slab.insert(&mut n.clone()));
+        for at in [70, 69, 71] {
+            slab.remove(at);
+        }
+        assert_eq!(slab.insert(&mut 1), Some(71));
+        slab.remove(71);
+        slab.remove(70);
     }
 }

@@ -11,9 +11,11 @@ pub mod cli;
 mod far;
 mod floor;
 mod frames;
+mod memory;
 mod report;
 mod shape;
 
+pub use memory::Memory;
 pub use report::Report;
 pub use shape::{BATCH_MAX, CIRCUITS_MAX, LINKS_MAX, Shape};
 
@@ -34,6 +36,7 @@ use floor::Floor;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, RngCore, SeedableRng};
+use serde::Serialize;
 use std::time::Instant;
 
 /// Virtual time at which the grid begins, ns. Any instant but 0 does.
@@ -45,8 +48,8 @@ const INTERVAL: u64 = 5_000_000;
 /// Rounds before anything is counted: by the third every circuit has a cell waiting at every slot.
 pub const WARM_UP_ROUNDS: u64 = 3;
 
-/// What one batch took. The counts are of records that left the worker in this batch.
-#[derive(Clone, Copy, Debug)]
+/// What one batch took: a line of `trials.csv`. The counts are of records that left the worker in this batch.
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct Sample {
     /// Cells put on the wire to the worker.
     pub offered: u64,
@@ -70,8 +73,10 @@ pub struct Bench<C: Suite, const S: usize> {
     shape: Shape,
     far: Far<C, S>,
     floor: Floor<C, S>,
-    /// The order in which ways have a cell in this round.
+    /// The order in which ways may have a cell in this round.
     order: Vec<u32>,
+    /// The ways that have one in this batch.
+    arriving: Vec<u32>,
     /// Batches done.
     batches: u64,
     rng: StdRng,
@@ -131,7 +136,8 @@ impl<C: Suite, const S: usize> Bench<C, S> {
         let mut order: Vec<u32> = (0..ways.len() as u32).collect();
         order.shuffle(&mut rng);
         let sent = Vec::with_capacity(shape.turns_max());
-        Bench { rig, shape, far, floor, order, batches: 0, rng, sent, offered: 0, relayed: 0 }
+        let arriving = Vec::with_capacity(BATCH_MAX);
+        Bench { rig, shape, far, floor, order, arriving, batches: 0, rng, sent, offered: 0, relayed: 0 }
     }
 
     /// Takes one batch through the worker and the floor. An error says what was lost or wrong: then no figure counts.
@@ -142,12 +148,12 @@ impl<C: Suite, const S: usize> Bench<C, S> {
         }
         self.batches += 1;
 
-        let ways = &self.order[part.cells.clone()];
-        self.far.seal(ways, part.slot);
-        for (way, frame) in ways.iter().zip(self.far.sealed()) {
+        self.draw_arriving(&part);
+        self.far.seal(&self.arriving, part.slot);
+        for (way, frame) in self.arriving.iter().zip(self.far.sealed()) {
             self.rig.wire.deliver(endpoint(self.far.ways[*way as usize].from), frame);
         }
-        self.offered += ways.len() as u64;
+        self.offered += self.arriving.len() as u64;
 
         let worker_ns = self.turns(part.start, part.end, part.turns);
         self.rig.serve();
@@ -161,8 +167,12 @@ impl<C: Suite, const S: usize> Bench<C, S> {
         self.relayed += relayed;
         let waiting = self.rig.worker.state.waiting();
         if self.offered != self.relayed + waiting {
-            let Self { offered, relayed, .. } = self;
-            return Err(format!("{offered} cells were offered, {relayed} relayed and {waiting} wait: some are lost"));
+            let Self { offered, relayed, .. } = *self;
+            let lost = offered.abs_diff(relayed + waiting);
+            return Err(format!(
+                "{offered} cells were offered, {relayed} relayed and {waiting} wait in the worker; nothing was dropped, \
+                 missed or refused: {lost} are lost between mix and wire"
+            ));
         }
 
         self.floor.prepare(&self.far, &self.sent, part.turns);
@@ -172,7 +182,7 @@ impl<C: Suite, const S: usize> Bench<C, S> {
         self.floor.check(&self.far)?;
 
         Ok(Sample {
-            offered: part.cells.len() as u64,
+            offered: self.arriving.len() as u64,
             relayed,
             chaff: self.far.departures.len() as u64 - relayed,
             turns: part.turns,
@@ -197,22 +207,40 @@ impl<C: Suite, const S: usize> Bench<C, S> {
         clock.elapsed().as_nanos() as u64
     }
 
+    /// Draws which of the batch's ways have a cell, in the order of their places.
+    fn draw_arriving(&mut self, part: &shape::Part) {
+        let ways = &self.order[part.cells.clone()];
+        self.arriving.clear();
+        match self.shape.share_real {
+            100 => self.arriving.extend_from_slice(ways),
+            share => self.arriving.extend(ways.iter().filter(|_| self.rng.random_range(0..100) < share)),
+        }
+    }
+
+    /// An error that says where cells were lost: at the port, by the worker and for which reasons, or at their slots.
     fn nothing_lost(&self) -> Result<(), String> {
         let counters = &self.rig.worker.state.counters;
-        if let Some(reason) = DropReason::ALL.iter().find(|r| counters.dropped(**r) > 0) {
+        let mut lost = Vec::new();
+        for reason in DropReason::ALL.iter().filter(|reason| counters.dropped(**reason) > 0) {
             let (count, text) = (counters.dropped(*reason), reason.text());
-            return Err(format!("the worker dropped {count} cells ({}): {text}", reason.name()));
+            lost.push(format!("the worker dropped {count} cells ({}): {text}", reason.name()));
         }
         let missed: u64 = counters.class_missed.iter().sum();
-        let refused = self.rig.worker.port.counters().refused + self.rig.wire.lost();
-        if missed + refused > 0 {
-            return Err(format!("{missed} slots were missed and {refused} frames did not fit into the port"));
+        if missed > 0 {
+            lost.push(format!("{missed} slots were missed"));
         }
-        if counters.received != self.offered {
-            let (received, offered) = (counters.received, self.offered);
-            return Err(format!("the worker took {received} of {offered} frames: the batch has too few turns"));
+        let (refused, undelivered) = (self.rig.worker.port.counters().refused, self.rig.wire.lost());
+        if refused > 0 {
+            lost.push(format!("{refused} frames did not fit into the port's ring to the wire"));
         }
-        Ok(())
+        if undelivered > 0 {
+            lost.push(format!("{undelivered} frames did not fit into the port's ring to the worker"));
+        }
+        let (received, offered) = (counters.received, self.offered);
+        if received != offered && undelivered == 0 {
+            lost.push(format!("the worker took {received} of {offered} frames: the batch has too few turns"));
+        }
+        if lost.is_empty() { Ok(()) } else { Err(lost.join("; ")) }
     }
 
     /// All cells that the worker has dropped.
@@ -223,6 +251,11 @@ impl<C: Suite, const S: usize> Bench<C, S> {
     /// Memory of the worker's pool and of its tables, bytes.
     pub fn bytes(&self) -> (usize, usize) {
         self.rig.worker.state.bytes()
+    }
+
+    /// Memory that a cell's way through the worker touches.
+    pub fn memory(&self) -> Memory {
+        Memory::of(&self.rig.worker.state)
     }
 
     /// True when the links' first ratchet step is nearly used up: the far ends know no further one.

@@ -24,10 +24,10 @@ enum Tool {
 
 fn main() -> ExitCode {
     let (name, result) = match Cli::parse().tool {
-        Tool::Hop(args) => ("hop", hop::cli::run(&args).map_err(Error::from)),
-        Tool::Circuits(args) => ("circuits", circuits::cli::run(&args).map_err(Error::from)),
+        Tool::Hop(args) => ("hop", hop::cli::run(&args)),
+        Tool::Circuits(args) => ("circuits", circuits::cli::run(&args).map_err(Error::Failed)),
         Tool::Pace(args) => ("pace", pace::cli::run(&args)),
-        Tool::Report(args) => ("report", report::cli::run(&args).map_err(Error::from)),
+        Tool::Report(args) => ("report", report::cli::run(&args).map_err(Error::Failed)),
     };
     match result {
         Ok(text) => {

@@ -6,7 +6,9 @@
 //! | `host.json` | the machine, the system and the build ([`crate::host`]), the probe before the run, the core-to-core round trip |
 //! | `trials.csv` | one line a trial |
 //! | `NAME.hgrm` | histograms, in HdrHistogram's percentile log, ns |
+//! | `failure.txt` | why there is no summary |
 //! | `summary.json` | the figures, in an envelope ([`SCHEMA`]); the tool's `--json` prints the same |
+//! | `report.html` | all of it as one page ([`crate::report`]) |
 //!
 //! `docs/benchmarks.md` says what the fields mean.
 
@@ -167,8 +169,19 @@ impl Run {
         let json =
             serde_json::to_string_pretty(&envelope).map_err(|error| format!("the report is no JSON: {error}"))?;
         self.write("summary.json", &json)?;
+        // The figures are there all the same.
+        if let Err(error) = crate::report::write(&self.dir) {
+            eprintln!("no page: {error}");
+        }
         eprintln!("the run's folder: {}", self.dir.display());
         Ok(Finished { json, probe, dir: self.dir })
+    }
+
+    /// Ends a run that has no figure: writes why to `failure.txt` and gives it back.
+    pub fn fail(self, error: String) -> String {
+        // The error is on its way to standard error; that it could not be kept as well changes nothing.
+        let _ = self.write("failure.txt", &error);
+        error
     }
 
     fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), String> {

@@ -3,6 +3,8 @@
 //! Features are detected at run time, once, at start; a program is generic over [`Suite`] below that point.
 
 use crate::Suite;
+#[cfg(target_arch = "x86_64")]
+use crate::kernel::{AesNi, Vaes256, Vaes512};
 use crate::reference::Reference;
 use std::fmt;
 use std::str::FromStr;
@@ -10,6 +12,15 @@ use std::str::FromStr;
 /// A crypto back end. All give the same bytes on the wire; they differ in speed and in what they ask of the processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Backend {
+    /// Our kernel on VAES, VPCLMULQDQ and AVX-512.
+    #[cfg(target_arch = "x86_64")]
+    Vaes512,
+    /// Our kernel on VAES, VPCLMULQDQ and AVX2.
+    #[cfg(target_arch = "x86_64")]
+    Vaes256,
+    /// Our kernel on AES-NI and PCLMULQDQ.
+    #[cfg(target_arch = "x86_64")]
+    AesNi,
     /// RustCrypto's AES-128-GCM and AES-128-CTR: runs everywhere, and is what every other one must equal.
     Reference,
 }
@@ -47,11 +58,25 @@ pub struct Unknown(pub String);
 
 impl Backend {
     /// Every back end, the fastest first.
-    pub const ALL: &'static [Backend] = &[Backend::Reference];
+    pub const ALL: &'static [Backend] = &[
+        #[cfg(target_arch = "x86_64")]
+        Backend::Vaes512,
+        #[cfg(target_arch = "x86_64")]
+        Backend::Vaes256,
+        #[cfg(target_arch = "x86_64")]
+        Backend::AesNi,
+        Backend::Reference,
+    ];
 
     /// The name in configuration, status and reports.
     pub const fn name(self) -> &'static str {
         match self {
+            #[cfg(target_arch = "x86_64")]
+            Backend::Vaes512 => Vaes512::NAME,
+            #[cfg(target_arch = "x86_64")]
+            Backend::Vaes256 => Vaes256::NAME,
+            #[cfg(target_arch = "x86_64")]
+            Backend::AesNi => AesNi::NAME,
             Backend::Reference => Reference::NAME,
         }
     }
@@ -91,6 +116,12 @@ impl Backend {
     /// Does `with` with this back end. A back end that this processor cannot run panics when it is first used.
     pub fn dispatch<W: WithSuite>(self, with: W) -> W::Out {
         match self {
+            #[cfg(target_arch = "x86_64")]
+            Backend::Vaes512 => with.with::<Vaes512>(),
+            #[cfg(target_arch = "x86_64")]
+            Backend::Vaes256 => with.with::<Vaes256>(),
+            #[cfg(target_arch = "x86_64")]
+            Backend::AesNi => with.with::<AesNi>(),
             Backend::Reference => with.with::<Reference>(),
         }
     }

@@ -8,6 +8,8 @@ pub mod backend;
 pub mod conformance;
 pub mod end;
 pub mod hop;
+#[cfg(target_arch = "x86_64")]
+pub mod kernel;
 pub mod prefetch;
 pub mod reference;
 pub mod schedule;

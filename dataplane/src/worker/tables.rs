@@ -98,7 +98,7 @@ impl<C: Suite, const S: usize> State<C, S> {
         let (bits, peer) = (keys.ratchet_bits, new.peer);
         let Some(read) = self.read_keys(keys.generation, &mut keys.receive, bits, peer) else { return };
         let Some(mut write) = self.write_keys(keys.generation, &mut keys.send, bits, peer) else { return };
-        let first_slot = self.classes[usize::from(new.class)].join(new.index, new.phase);
+        let first_slot = self.classes[usize::from(new.class)].join(new.index, new.phase, self.now);
         write.base = write.first.wrapping_sub(first_slot);
         let keys = [Some(read), None];
         let rx = LinkRx {
@@ -115,6 +115,7 @@ impl<C: Suite, const S: usize> State<C, S> {
         let tx = LinkTx {
             remote: new.remote,
             class: new.class,
+            phase: new.phase,
             keys: write,
             staged: None,
             owners,
@@ -142,7 +143,7 @@ impl<C: Suite, const S: usize> State<C, S> {
         let others = [b.index, a.index];
         for (end, loop_to) in new.ends.iter_mut().zip(others) {
             let Some(owners) = end.owners.take() else { continue };
-            self.classes[usize::from(new.class)].join(end.index, end.phase);
+            self.classes[usize::from(new.class)].join(end.index, end.phase, self.now);
             let peer = Peer::Drover;
             // No record is ever opened or sealed here: there are no keys, and no address leads to it.
             let keys = [None, None];
@@ -152,6 +153,7 @@ impl<C: Suite, const S: usize> State<C, S> {
             let tx = LinkTx {
                 remote: Endpoint::NONE,
                 class: new.class,
+                phase: end.phase,
                 keys: idle_write_keys(),
                 staged: None,
                 owners,
@@ -225,7 +227,7 @@ impl<C: Suite, const S: usize> State<C, S> {
     /// Seals with these keys from the first slot not yet sealed.
     fn seal_with(&mut self, link: u32, mut keys: WriteKeys) {
         let tx = &mut self.tx[link as usize];
-        let next_slot = self.classes[usize::from(tx.class)].next_of(link);
+        let next_slot = self.classes[usize::from(tx.class)].next_of(link, tx.phase);
         keys.base = keys.first.wrapping_sub(next_slot);
         let old = std::mem::replace(&mut tx.keys, keys);
         self.free_steps(&old.steps, old.mask);
@@ -233,8 +235,8 @@ impl<C: Suite, const S: usize> State<C, S> {
 
     pub(super) fn remove_link(&mut self, link: u32) -> Option<Owners> {
         let at = link as usize;
-        let class = self.tx[at].class;
-        self.classes[usize::from(class)].leave(link);
+        let LinkTx { class, phase, .. } = self.tx[at];
+        self.classes[usize::from(class)].leave(link, phase);
         // Whoever has this index next must not be given steps of these keys.
         self.wants.retain(|want| want.link != link);
         self.drop_injected(link);

@@ -181,6 +181,11 @@ impl Aad {
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
+    /// The bytes as a number, the first lowest, with zeros behind.
+    pub const fn bits(&self) -> u64 {
+        let [a, b, c, d, e] = self.bytes;
+        u64::from_le_bytes([a, b, c, d, e, 0, 0, 0])
+    }
 }
 
 /// The number nearest to `expected` whose low 16 bits are `low`; never below zero (RFC 9147, 4.2.2; W-NUM-2).

@@ -3,7 +3,7 @@
 use drover_nic::FRAME;
 
 /// Bytes before the payload: what the memory port keeps of address and length.
-const LABEL: usize = 20;
+pub const LABEL: usize = 20;
 
 #[repr(C, align(64))]
 struct Frame {

@@ -11,9 +11,9 @@ use std::ops::Range;
 /// One round, 1/u, ns of virtual time.
 pub const ROUND_NS: u64 = 20_000_000;
 /// Most links: a link's two directions take about 5 kB here and as much again in the floor.
-pub const LINKS_MAX: usize = 10_000;
-/// Most circuits: at 1,024 bytes a cell the two pools then take 0.8 GB.
-pub const CIRCUITS_MAX: usize = 100_000;
+pub const LINKS_MAX: usize = 50_000;
+/// Most circuits: at 1,024 bytes a cell the two pools then take 1.6 GB.
+pub const CIRCUITS_MAX: usize = 200_000;
 /// Most cells, and most records, of a batch.
 pub const BATCH_MAX: usize = 4096;
 
@@ -26,6 +26,8 @@ pub struct Shape {
     pub circuits: usize,
     /// Slots of a round of each link: the most ways that leave by one link, and the one slot that stays free.
     pub slots: u32,
+    /// Share of the owned slots that find a cell waiting, %.
+    pub share_real: u32,
     /// Batches that a round is cut into.
     pub parts: u64,
     /// Time between two slots of a link, ns.
@@ -52,7 +54,7 @@ pub struct Way {
 pub struct Part {
     /// A new round begins with it.
     pub first_of_round: bool,
-    /// Places in the round's order.
+    /// Places in the round's order: of these, the shape's share has a cell.
     pub cells: Range<usize>,
     /// Virtual time, ns.
     pub start: u64,
@@ -81,7 +83,8 @@ pub fn way_out(circuit: u32) -> Option<u32> {
 }
 
 impl Shape {
-    /// A world, its batches of at most `batch` cells and records. The error names the flag, its value and the range.
+    /// A world, its batches of at most `batch` cells and records; every owned slot finds a cell waiting. The error names
+    /// the flag, its value and the range.
     pub fn new(links: usize, circuits: usize, batch: usize) -> Result<Shape, String> {
         let check = |flag: &str, value: usize, range: Range<usize>| {
             let (least, most) = (range.start, range.end - 1);
@@ -99,12 +102,14 @@ impl Shape {
         let slots = (2 * circuits).div_ceil(links) as u32 + 1;
         let records = links * slots as usize;
         let parts = records.div_ceil(batch) as u64;
-        Ok(Shape { links, circuits, slots, parts, period: ROUND_NS / u64::from(slots) })
+        let period = ROUND_NS / u64::from(slots);
+        Ok(Shape { links, circuits, slots, share_real: 100, parts, period })
     }
 
-    /// Share of the links' slots that circuits own.
-    pub fn occupancy(&self) -> f64 {
-        (2 * self.circuits) as f64 / self.records() as f64
+    /// The same world in which so many per cent of the owned slots, at most 100, find a cell waiting: which, is drawn
+    /// anew in each round. The others leave as chaff.
+    pub fn with_share(self, per_cent: u32) -> Shape {
+        Shape { share_real: per_cent.min(100), ..self }
     }
 
     /// Slots of all links in a round.
@@ -113,7 +118,15 @@ impl Shape {
     }
 
     fn records_of_part(&self) -> u64 {
-        self.records().div_ceil(self.parts) + self.links as u64
+        self.records().div_ceil(self.parts) + self.clump()
+    }
+
+    /// How many more than on average may fall into any stretch of time: a link's slots are evenly spaced and its phase is
+    /// drawn, so that each link has at most one more, each for itself. Eight standard deviations of that, at most
+    /// √links / 2 each, do not happen.
+    fn clump(&self) -> u64 {
+        let links = self.links as u64;
+        links.min(4 * links.isqrt() + 8)
     }
 
     /// Cells of the pool: a way has at most two cells waiting, and a burst of each turn is on its way.
@@ -123,7 +136,7 @@ impl Shape {
 
     /// Frames of the port's rings: a batch's, or what is sealed within the horizon and a turn.
     pub fn transmit(&self) -> usize {
-        let ahead = self.records() * SPIN_HORIZON_NS / ROUND_NS + self.links as u64 + 4 * BATCH as u64;
+        let ahead = self.records() * SPIN_HORIZON_NS / ROUND_NS + self.clump() + 4 * BATCH as u64;
         (self.records_of_part().max(ahead) as usize).next_power_of_two()
     }
 
@@ -225,8 +238,8 @@ mod tests {
     #[test]
     fn errors_name_flag_value_and_range() {
         let error = |links, circuits, batch| Shape::new(links, circuits, batch).unwrap_err();
-        assert_eq!(error(1, 5, 64), "--links 1 is not in 2..=10000");
-        assert_eq!(error(2, 0, 64), "--circuits 0 is not in 1..=100000");
+        assert_eq!(error(1, 5, 64), "--links 1 is not in 2..=50000");
+        assert_eq!(error(2, 0, 64), "--circuits 0 is not in 1..=200000");
         assert_eq!(error(2, 5, 4097), "--batch 4097 is not in 1..=4096");
         assert!(error(100, 49, 64).contains("--links 100 at least 50"));
     }
