@@ -106,7 +106,7 @@ mod tests {
             let rate = Rate { round_ns: round, slots };
             let mut class = Class::new(1, ClassKind::Zone, rate, 5_000, phases.len());
             for (link, phase) in phases.iter().enumerate() {
-                class.join(link as u32, *phase);
+                class.join(link as u32, *phase, 0);
             }
             let grid = Grid::new(5_000, round, slots, &phases);
             let mut cursor = grid.cursor();
