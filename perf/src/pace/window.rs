@@ -117,9 +117,10 @@ impl<C: Suite, const S: usize> Bench<C, S> {
         };
         let rate = Rate { round_ns: ROUND_NS, slots: setting.slots };
         let links = setting.links as usize;
-        // What is sealed within the horizon, and as much again for a late turn.
-        let ahead = 2 * links as u64 * pace.horizon.div_ceil(rate.period_ns()) + 4 * BATCH as u64;
-        let transmit = (ahead as usize).next_power_of_two().max(WIRE_LEAST);
+        // What is sealed within the horizon or leaves before it is fetched, twice over for a late turn. No more: the
+        // rings are gone round and round, and should not leave the caches.
+        let ahead = 2 * (links as u64 * pace.horizon.max(FETCH.as_nanos() as u64)).div_ceil(rate.period_ns());
+        let transmit = (ahead as usize + 4 * BATCH).next_power_of_two().max(WIRE_LEAST);
         let sizes = Sizes { links, circuits: 1, pool: 2 * BATCH, transmit };
         let mut rig: Rig<C, NoTerminal, S> = Rig::new(NoTerminal, sizes, pace, INTERVAL);
         let sink = UdpSocket::bind("0.0.0.0:0").map_err(|error| format!("a UDP socket: {error}"))?;
