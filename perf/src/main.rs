@@ -3,7 +3,7 @@
 
 use clap::{Parser, Subcommand};
 use drover_perf::output::Error;
-use drover_perf::{circuits, hop};
+use drover_perf::{circuits, floor, hop};
 use std::process::ExitCode;
 
 /// Measures a Drover node. Every figure comes with its floor, measured in the same run.
@@ -17,12 +17,14 @@ struct Cli {
 #[derive(Subcommand)]
 enum Tool {
     Hop(hop::cli::Args),
+    Floor(floor::cli::Args),
     Circuits(circuits::cli::Args),
 }
 
 fn main() -> ExitCode {
     let (name, result) = match Cli::parse().tool {
         Tool::Hop(args) => ("hop", hop::cli::run(&args)),
+        Tool::Floor(args) => ("floor", floor::cli::run(&args)),
         Tool::Circuits(args) => ("circuits", circuits::cli::run(&args).map_err(Error::Failed)),
     };
     match result {
