@@ -1,6 +1,9 @@
-//! Frames, and the transmit FIFO that ports keep them in.
+//! Frames, the memory that they lie in, and the transmit FIFO that ports keep them in.
 
-use crate::{BURST, Endpoint, FRAME, TxBurst, TxFrame};
+use crate::{BURST, Endpoint, FRAME, TxBurst, TxFrame, huge};
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::sync::Arc;
 
 /// A datagram and its peer, on cache lines of its own.
 #[repr(C, align(64))]
@@ -24,30 +27,86 @@ impl Frame {
         &self.data[..usize::from(self.len).min(FRAME)]
     }
 
-    /// Makes this a frame of `len` bytes, at most [`FRAME`], that keeps nothing of the old one.
-    pub(crate) fn clear(&mut self, len: usize) -> TxFrame<'_> {
+    /// Makes this a frame of `len` bytes, at most [`FRAME`], to be overwritten by the caller: they are an older frame's.
+    /// A debug build spoils them, so that what a caller leaves is no record.
+    pub(crate) fn begin(&mut self, len: usize) -> TxFrame<'_> {
         let len = len.min(FRAME);
         self.len = len as u16;
         self.peer = Endpoint::NONE;
-        self.data[..len].fill(0);
+        if cfg!(debug_assertions) {
+            self.data[..len].fill(0xa5);
+        }
         TxFrame { to: &mut self.peer, data: &mut self.data[..len] }
     }
 
-    /// Makes this a frame of `data`; false, and nothing changed, if that is too long.
-    pub(crate) fn copy_from(&mut self, peer: Endpoint, data: &[u8]) -> bool {
-        let Some(target) = self.data.get_mut(..data.len()) else {
-            return false;
-        };
-        target.copy_from_slice(data);
-        self.len = data.len() as u16;
-        self.peer = peer;
-        true
+    /// Makes this a frame of `len` bytes, at most [`FRAME`], that keeps nothing of the old one.
+    pub(crate) fn clear(&mut self, len: usize) -> TxFrame<'_> {
+        let frame = self.begin(len);
+        frame.data.fill(0);
+        frame
+    }
+
+    /// Asks for the first cache line: address, length, and a record's header and first block.
+    pub(crate) fn prefetch(&self) {
+        #[cfg(target_arch = "x86_64")]
+        {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            // SAFETY: PREFETCHT0 is in every x86-64, reads nothing architecturally and cannot fault.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(self).cast()) };
+        }
+    }
+}
+
+/// A frame of a [`frames`] region, owned by whoever has this: it changes hands without being copied.
+pub(crate) struct FrameBox {
+    frame: NonNull<Frame>,
+    /// Keeps the memory, which goes with the last of its frames.
+    _region: Arc<Region>,
+}
+
+/// Frames side by side, on huge pages where there are any. Only their [`FrameBox`]es reach them.
+struct Region {
+    frames: Box<[std::cell::UnsafeCell<Frame>]>,
+}
+
+// SAFETY: each cell is reached by its one FrameBox only, as a Box would reach what it owns; Frame is plain data.
+unsafe impl Sync for Region {}
+// SAFETY: it owns the frame that it points at, and Frame is Send and Sync.
+unsafe impl Send for FrameBox {}
+// SAFETY: as above.
+unsafe impl Sync for FrameBox {}
+
+/// `count` frames.
+pub(crate) fn frames(count: usize) -> Vec<FrameBox> {
+    let mut frames = huge::vec(count);
+    frames.extend((0..count).map(|_| std::cell::UnsafeCell::new(Frame::new())));
+    let region = Arc::new(Region { frames: frames.into_boxed_slice() });
+    let own = |cell: &std::cell::UnsafeCell<Frame>| FrameBox {
+        frame: NonNull::new(cell.get()).expect("a cell of a slice is somewhere"),
+        _region: Arc::clone(&region),
+    };
+    region.frames.iter().map(own).collect()
+}
+
+impl Deref for FrameBox {
+    type Target = Frame;
+
+    fn deref(&self) -> &Frame {
+        // SAFETY: the region is alive, and this is the only way to the frame.
+        unsafe { self.frame.as_ref() }
+    }
+}
+
+impl DerefMut for FrameBox {
+    fn deref_mut(&mut self) -> &mut Frame {
+        // SAFETY: the region is alive, and this is the only way to the frame.
+        unsafe { self.frame.as_mut() }
     }
 }
 
 /// Frames reserved at the tail, committed or discarded at the head, in one thread.
 pub(crate) struct TxRing {
-    frames: Box<[Frame]>,
+    frames: Box<[FrameBox]>,
     /// The oldest reserved frame.
     head: usize,
     reserved: usize,
@@ -56,8 +115,7 @@ pub(crate) struct TxRing {
 impl TxRing {
     /// A ring of `capacity` frames, at least one.
     pub(crate) fn new(capacity: usize) -> TxRing {
-        let frames = (0..capacity.max(1)).map(|_| Frame::new()).collect();
-        TxRing { frames, head: 0, reserved: 0 }
+        TxRing { frames: frames(capacity.max(1)).into_boxed_slice(), head: 0, reserved: 0 }
     }
 
     pub(crate) fn capacity(&self) -> usize {
@@ -77,13 +135,13 @@ impl TxRing {
         let tail = self.wrapped(self.head + self.reserved);
         self.reserved += count;
         let (front, back) = self.frames.split_at_mut(tail);
-        back.iter_mut().chain(front).take(count).map(|frame| frame.clear(len)).collect()
+        back.iter_mut().chain(front).take(count).map(|frame| frame.begin(len)).collect()
     }
 
-    /// The `count` oldest reserved frames, or all of them if they are fewer.
-    pub(crate) fn oldest(&self, count: usize) -> impl Iterator<Item = &Frame> {
-        let (front, back) = self.frames.split_at(self.head);
-        back.iter().chain(front).take(count.min(self.reserved))
+    /// The `count` oldest reserved frames, or all of them if they are fewer. What is put in a frame's place is free.
+    pub(crate) fn oldest(&mut self, count: usize) -> impl Iterator<Item = &mut FrameBox> {
+        let (front, back) = self.frames.split_at_mut(self.head);
+        back.iter_mut().chain(front).take(count.min(self.reserved))
     }
 
     /// Lets the `count` oldest reserved frames go, or all of them if they are fewer. Returns how many.
@@ -113,21 +171,29 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_keeps_nothing_of_the_old_one() {
+    fn a_cleared_frame_keeps_nothing_of_the_old_one() {
         let mut frame = Frame::new();
-        assert!(frame.copy_from(Endpoint { ip: [1; 16], port: 1 }, &[0xff; FRAME]));
+        let old = frame.begin(FRAME);
+        *old.to = Endpoint { ip: [1; 16], port: 1 };
+        old.data.fill(0xff);
         assert_eq!(frame.payload(), [0xff; FRAME]);
         let cleared = frame.clear(5);
         assert_eq!((*cleared.to, &*cleared.data), (Endpoint::NONE, &[0; 5][..]));
         assert_eq!(frame.payload(), [0; 5]);
+        assert_eq!(frame.begin(FRAME + 1).data.len(), FRAME, "never longer than the buffer");
     }
 
     #[test]
-    fn a_frame_is_never_cut() {
-        let mut frame = Frame::new();
-        assert!(frame.copy_from(Endpoint::NONE, b"whole"));
-        assert!(!frame.copy_from(Endpoint::NONE, &[0; FRAME + 1]));
-        assert_eq!(frame.payload(), b"whole");
+    fn frames_are_apart_and_outlive_each_other() {
+        let mut frames = frames(3);
+        for (number, frame) in frames.iter_mut().enumerate() {
+            frame.begin(8).data.fill(number as u8);
+        }
+        let last = frames.pop().expect("three");
+        frames.swap(0, 1);
+        assert_eq!((frames[0].payload(), frames[1].payload()), (&[1; 8][..], &[0; 8][..]));
+        drop(frames);
+        assert_eq!(last.payload(), [2; 8]);
     }
 
     proptest! {
@@ -148,7 +214,8 @@ mod tests {
                     prop_assert_eq!(burst.len(), room);
                     for frame in burst {
                         prop_assert_eq!(frame.data.len(), len);
-                        prop_assert!(frame.data.iter().all(|byte| *byte == 0));
+                        prop_assert_eq!(*frame.to, Endpoint::NONE);
+                        prop_assert!(!cfg!(debug_assertions) || frame.data.iter().all(|byte| *byte == 0xa5));
                         frame.data.fill(0xff);
                         frame.to.port = number;
                         model.push_back((number, len));

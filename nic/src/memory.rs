@@ -1,27 +1,35 @@
 //! A port whose wire is memory: for tests, simulation, and measuring all but the wire.
 //!
-//! No locks, no system calls, and no allocation once made. As with a NIC, what was received stays in the ring until the
-//! next `receive`, so it counts against the capacity until then.
+//! No locks, no system calls, no allocation once made, and no copies: a frame that is committed changes place with a free
+//! one of the wire, as a NIC takes a buffer and gives another back. What was received stays in the ring until the next
+//! `receive`, so it counts against the capacity until then.
 
-use crate::frames::{Frame, TxRing};
+use crate::frames::{FrameBox, TxRing, frames};
 use crate::ring::{Consumer, Producer, ring};
 use crate::{BURST, Capabilities, Endpoint, FRAME, Port, PortCounters, RxBurst, RxFrame, TxBurst};
 
 /// Two ports joined back to back: what `a` sends to `b`'s address `b` receives from `a`'s, and the reverse. Frames to any
 /// other address are refused: there is no route. Up to `capacity` frames (rounded up to a power of two) wait each way.
 pub fn pair(a: Endpoint, b: Endpoint, capacity: usize) -> (MemoryPort, MemoryPort) {
-    let (a_to_b, b_from_a) = ring(capacity, Frame::new);
-    let (b_to_a, a_from_b) = ring(capacity, Frame::new);
+    let (a_to_b, b_from_a) = wire(capacity);
+    let (b_to_a, a_from_b) = wire(capacity);
     (MemoryPort::new(a, Some(b), a_to_b, a_from_b), MemoryPort::new(b, Some(a), b_to_a, b_from_a))
 }
 
 /// A port at `local`, and the other end of its wire, where every peer is. Up to `capacity` frames (rounded up to a power
 /// of two) wait each way.
 pub fn port_and_wire(local: Endpoint, capacity: usize) -> (MemoryPort, MemoryWire) {
-    let (to_wire, from_port) = ring(capacity, Frame::new);
-    let (to_port, from_wire) = ring(capacity, Frame::new);
+    let (to_wire, from_port) = wire(capacity);
+    let (to_port, from_wire) = wire(capacity);
     let wire = MemoryWire { to_port, from_port, lost: 0, oversized: 0 };
     (MemoryPort::new(local, None, to_wire, from_wire), wire)
+}
+
+/// One direction of a wire.
+fn wire(capacity: usize) -> (Producer<FrameBox>, Consumer<FrameBox>) {
+    let capacity = capacity.max(1).next_power_of_two();
+    let mut frames = frames(capacity).into_iter();
+    ring(capacity, || frames.next().expect("a ring has as many slots as was asked for, a power of two"))
 }
 
 /// A port whose wire is a pair of rings.
@@ -31,8 +39,8 @@ pub struct MemoryPort {
     peer: Option<Endpoint>,
     transmit: TxRing,
     /// Frames under way to a port carry their sender, to a wire their destination.
-    outgoing: Producer<Frame>,
-    incoming: Consumer<Frame>,
+    outgoing: Producer<FrameBox>,
+    incoming: Consumer<FrameBox>,
     /// Frames of `incoming` that the last `receive` handed out.
     lent: usize,
     counters: PortCounters,
@@ -42,8 +50,8 @@ impl MemoryPort {
     fn new(
         local: Endpoint,
         peer: Option<Endpoint>,
-        outgoing: Producer<Frame>,
-        incoming: Consumer<Frame>,
+        outgoing: Producer<FrameBox>,
+        incoming: Consumer<FrameBox>,
     ) -> MemoryPort {
         let transmit = TxRing::new(outgoing.capacity());
         MemoryPort { local, peer, transmit, outgoing, incoming, lent: 0, counters: PortCounters::default() }
@@ -64,8 +72,9 @@ impl Port for MemoryPort {
         self.incoming.release(self.lent);
         self.lent = self.incoming.waiting().min(limit).min(BURST);
         self.counters.received += self.lent as u64;
-        let lent = (0..self.lent).filter_map(|index| self.incoming.peek(index));
-        lent.map(|frame| RxFrame { from: frame.peer, data: frame.payload() }).collect()
+        let lent = || (0..self.lent).filter_map(|index| self.incoming.peek(index));
+        lent().for_each(|frame| frame.prefetch());
+        lent().map(|frame| RxFrame { from: frame.peer, data: frame.payload() }).collect()
     }
 
     fn reserve(&mut self, count: usize, len: usize) -> TxBurst<'_> {
@@ -76,14 +85,13 @@ impl Port for MemoryPort {
         let mut sent = 0;
         let mut burst = self.outgoing.burst();
         for frame in self.transmit.oldest(count) {
-            let label = match self.peer {
-                Some(peer) if peer != frame.peer => continue,
-                Some(_) => self.local,
-                None => frame.peer,
-            };
-            if burst.push_with(|slot| _ = slot.copy_from(label, frame.payload())) {
-                sent += 1;
+            if let Some(peer) = self.peer {
+                if peer != frame.peer {
+                    continue;
+                }
+                frame.peer = self.local;
             }
+            sent += usize::from(burst.push_with(|slot| std::mem::swap(slot, frame)));
         }
         drop(burst);
         let committed = self.transmit.release(count);
@@ -107,8 +115,8 @@ impl Port for MemoryPort {
 
 /// The far end of a [`MemoryPort`]'s wire: all its peers. In a test, a simulation or a traffic generator.
 pub struct MemoryWire {
-    to_port: Producer<Frame>,
-    from_port: Consumer<Frame>,
+    to_port: Producer<FrameBox>,
+    from_port: Consumer<FrameBox>,
     lost: u64,
     oversized: u64,
 }

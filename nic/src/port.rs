@@ -10,15 +10,15 @@ pub const FRAME: usize = 1536;
 
 /// A worker's way to the wire. Transmit frames are a FIFO: reserved at the tail, committed or discarded at the head.
 ///
-/// A port never blocks, never allocates after it is made, and never keeps bytes of an old frame within the length
-/// that was reserved for a new one: the caller overwrites whole frames, the port sends exactly what was reserved.
+/// A port never blocks, never allocates after it is made, and sends exactly the length that was reserved. A reserved frame
+/// holds bytes of an older one: the caller overwrites the whole of it, or discards it.
 pub trait Port: Send {
     /// What this port can do.
     fn capabilities(&self) -> Capabilities;
     /// Takes up to `limit` (at most [`BURST`]) frames that have arrived.
     fn receive(&mut self, limit: usize) -> RxBurst<'_>;
     /// Reserves up to `count` (at most [`BURST`]) frames of `len` payload bytes each, fewer when the ring is full, none
-    /// when `len` is above [`Capabilities::max_payload`]. They come zeroed and addressed to [`Endpoint::NONE`].
+    /// when `len` is above [`Capabilities::max_payload`]. They are addressed to [`Endpoint::NONE`], and hold anything.
     fn reserve(&mut self, count: usize, len: usize) -> TxBurst<'_>;
     /// Gives the `count` oldest reserved frames to the wire. A frame that the wire refuses is counted, never retried.
     /// Returns how many the wire took. `count` beyond what is reserved is a caller's bug: it is clamped.

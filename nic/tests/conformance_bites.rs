@@ -22,14 +22,13 @@ enum Fault {
     OverstatesCommit,
     ReservesTooFew,
     AddressesReserved,
-    LeavesOldBytes,
     HidesReserved,
     CountsNoDiscards,
     CountsRefusedAsSent,
     ClaimsAShortFrame,
 }
 
-const FAULTS: [Fault; 16] = [
+const FAULTS: [Fault; 15] = [
     Fault::Reorders,
     Fault::Cuts,
     Fault::Repeats,
@@ -41,7 +40,6 @@ const FAULTS: [Fault; 16] = [
     Fault::OverstatesCommit,
     Fault::ReservesTooFew,
     Fault::AddressesReserved,
-    Fault::LeavesOldBytes,
     Fault::HidesReserved,
     Fault::CountsNoDiscards,
     Fault::CountsRefusedAsSent,
@@ -82,7 +80,6 @@ impl Port for Faulty {
         let mut burst = self.port.reserve(count - few, len);
         match (self.fault, burst.as_mut_slice()) {
             (Fault::AddressesReserved, [frame, ..]) => *frame.to = A,
-            (Fault::LeavesOldBytes, [.., frame]) if len > 0 => frame.data[len - 1] = 1,
             _ => {}
         }
         burst

@@ -8,12 +8,12 @@
 //! 4. [`floor`], **timed**: the same kernel calls, over the same frames, keys, cells and order, and nothing else.
 
 pub mod cli;
-mod far;
-mod floor;
-mod frames;
+pub(crate) mod far;
+pub(crate) mod floor;
+pub(crate) mod frames;
 mod memory;
 mod report;
-mod shape;
+pub(crate) mod shape;
 
 pub use memory::Memory;
 pub use report::Report;
@@ -31,8 +31,8 @@ use drover_dataplane::terminal::NoTerminal;
 use drover_dataplane::worker::Pace;
 use drover_nic::{Endpoint, Port};
 use drover_wire::control::Peer;
-use far::Far;
-use floor::Floor;
+use far::{Coming, Far};
+use floor::{Floor, Work};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, RngCore, SeedableRng};
@@ -75,13 +75,17 @@ pub struct Bench<C: Suite, const S: usize> {
     floor: Floor<C, S>,
     /// The order in which ways may have a cell in this round.
     order: Vec<u32>,
-    /// The ways that have one in this batch.
-    arriving: Vec<u32>,
+    /// The links in the order in which their far ends' slots come.
+    phases: Vec<u32>,
+    /// What comes in this batch.
+    arriving: Vec<Coming>,
     /// Batches done.
     batches: u64,
     rng: StdRng,
     /// Records sent in each turn of the batch.
     sent: Vec<u32>,
+    /// Frames put on the wire to the worker, of these cells, and cells that came back.
+    frames: u64,
     offered: u64,
     relayed: u64,
 }
@@ -90,8 +94,12 @@ impl<C: Suite, const S: usize> Bench<C, S> {
     /// Makes a world of `shape` with keys of its own.
     pub fn new(shape: Shape) -> Self {
         let mut rng = StdRng::from_os_rng();
-        let sizes =
-            Sizes { links: shape.links, circuits: shape.circuits, pool: shape.pool(), transmit: shape.transmit() };
+        let sizes = Sizes {
+            links: shape.links,
+            circuits: shape.circuits.max(1),
+            pool: shape.pool(),
+            transmit: shape.transmit(),
+        };
         let mut rig: Rig<C, NoTerminal, S> = Rig::new(NoTerminal, sizes, Pace::SPIN, INTERVAL);
         let class = rig.class(Rate { round_ns: shape::ROUND_NS, slots: shape.slots }, shape.slots, EPOCH);
         let mut secrets = Vec::with_capacity(shape.links);
@@ -135,9 +143,25 @@ impl<C: Suite, const S: usize> Bench<C, S> {
         let floor = Floor::new(&secrets, &ways, &shape);
         let mut order: Vec<u32> = (0..ways.len() as u32).collect();
         order.shuffle(&mut rng);
+        let mut phases: Vec<u32> = (0..shape.links as u32).collect();
+        phases.shuffle(&mut rng);
         let sent = Vec::with_capacity(shape.turns_max());
         let arriving = Vec::with_capacity(BATCH_MAX);
-        Bench { rig, shape, far, floor, order, arriving, batches: 0, rng, sent, offered: 0, relayed: 0 }
+        Bench {
+            rig,
+            shape,
+            far,
+            floor,
+            order,
+            phases,
+            arriving,
+            batches: 0,
+            rng,
+            sent,
+            frames: 0,
+            offered: 0,
+            relayed: 0,
+        }
     }
 
     /// Takes one batch through the worker and the floor. An error says what was lost or wrong: then no figure counts.
@@ -150,10 +174,12 @@ impl<C: Suite, const S: usize> Bench<C, S> {
 
         self.draw_arriving(&part);
         self.far.seal(&self.arriving, part.slot);
-        for (way, frame) in self.arriving.iter().zip(self.far.sealed()) {
-            self.rig.wire.deliver(endpoint(self.far.ways[*way as usize].from), frame);
+        for (arrival, frame) in self.far.arrivals.iter().zip(self.far.sealed()) {
+            self.rig.wire.deliver(endpoint(arrival.link), frame);
         }
-        self.offered += self.arriving.len() as u64;
+        let offered = self.far.arrivals.iter().filter(|arrival| arrival.way.is_some()).count() as u64;
+        self.frames += self.far.arrivals.len() as u64;
+        self.offered += offered;
 
         let worker_ns = self.turns(part.start, part.end, part.turns);
         self.rig.serve();
@@ -175,14 +201,15 @@ impl<C: Suite, const S: usize> Bench<C, S> {
             ));
         }
 
-        self.floor.prepare(&self.far, &self.sent, part.turns);
+        let Far { arrivals, departures, .. } = &self.far;
+        self.floor.prepare(&Work { arrivals, departures, sent: &self.sent }, self.far.sealed());
         let start = Instant::now();
         self.floor.run();
         let floor_ns = start.elapsed().as_nanos() as u64;
-        self.floor.check(&self.far)?;
+        self.floor.check(&self.far.departures, self.far.taken())?;
 
         Ok(Sample {
-            offered: self.arriving.len() as u64,
+            offered,
             relayed,
             chaff: self.far.departures.len() as u64 - relayed,
             turns: part.turns,
@@ -207,14 +234,15 @@ impl<C: Suite, const S: usize> Bench<C, S> {
         clock.elapsed().as_nanos() as u64
     }
 
-    /// Draws which of the batch's ways have a cell, in the order of their places.
+    /// Draws what comes in a batch: cells, in the order of their ways' places; or chaff, one a link and slot.
     fn draw_arriving(&mut self, part: &shape::Part) {
-        let ways = &self.order[part.cells.clone()];
         self.arriving.clear();
-        match self.shape.share_real {
-            100 => self.arriving.extend_from_slice(ways),
-            share => self.arriving.extend(ways.iter().filter(|_| self.rng.random_range(0..100) < share)),
-        }
+        let places = &self.order[part.cells.clone()];
+        let (rng, share) = (&mut self.rng, self.shape.share_real);
+        let arrives = |_: &&u32| share == 100 || rng.random_range(0..100) < share;
+        self.arriving.extend(places.iter().filter(arrives).map(|way| Coming::Cell(*way)));
+        let chaff = part.chaff.clone().map(|place| Coming::Chaff(self.phases[place % self.phases.len()]));
+        self.arriving.extend(chaff);
     }
 
     /// An error that says where cells were lost: at the port, by the worker and for which reasons, or at their slots.
@@ -236,7 +264,7 @@ impl<C: Suite, const S: usize> Bench<C, S> {
         if undelivered > 0 {
             lost.push(format!("{undelivered} frames did not fit into the port's ring to the worker"));
         }
-        let (received, offered) = (counters.received, self.offered);
+        let (received, offered) = (counters.received, self.frames);
         if received != offered && undelivered == 0 {
             lost.push(format!("the worker took {received} of {offered} frames: the batch has too few turns"));
         }

@@ -1,10 +1,11 @@
 //! The benchmarker's tools. [`hop`] measures one node's work on a cell against the bare crypto of the same work
-//! (`docs/benchmarks.md`);
+//! (`docs/benchmarks.md`); [`floor`] that bare crypto, back end against back end;
 //! [`circuits`] what setting circuits up costs, and what that does to departures. Every run leaves a folder ([`run`]) with
 //! the host's sheet ([`host`]) and what a probe of the core found ([`probe`]).
 #![forbid(unsafe_code)]
 
 pub mod circuits;
+pub mod floor;
 pub mod hop;
 pub mod host;
 pub mod live;

@@ -3,7 +3,7 @@
 
 use clap::{Parser, Subcommand};
 use drover_perf::output::Error;
-use drover_perf::{circuits, hop, pace, report};
+use drover_perf::{circuits, floor, hop, pace, report};
 use std::process::ExitCode;
 
 /// Measures a Drover node. Every figure comes with its floor, measured in the same run.
@@ -17,6 +17,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Tool {
     Hop(hop::cli::Args),
+    Floor(floor::cli::Args),
     Circuits(circuits::cli::Args),
     Pace(pace::cli::Args),
     Report(report::cli::Args),
@@ -25,6 +26,7 @@ enum Tool {
 fn main() -> ExitCode {
     let (name, result) = match Cli::parse().tool {
         Tool::Hop(args) => ("hop", hop::cli::run(&args)),
+        Tool::Floor(args) => ("floor", floor::cli::run(&args)),
         Tool::Circuits(args) => ("circuits", circuits::cli::run(&args).map_err(Error::Failed)),
         Tool::Pace(args) => ("pace", pace::cli::run(&args)),
         Tool::Report(args) => ("report", report::cli::run(&args).map_err(Error::Failed)),

@@ -166,7 +166,7 @@ fn receive_limit<S: Port, R: Port>(bench: &mut Bench<S, R>) -> Verdict {
     bench.expect(usize::MAX, &frames)
 }
 
-/// Every frame of the ring and of the receiver was long once; `reserve` and `expect` look for what is left of that.
+/// Every frame of the ring and of the receiver was long once; `expect` looks for what is left of that behind a short one.
 fn stale_bytes<S: Port, R: Port>(bench: &mut Bench<S, R>) -> Verdict {
     let max_payload = bench.sender.capabilities().max_payload;
     let count = bench.tx_ring().min(1 << 12) as u64 + BURST as u64;
@@ -174,7 +174,7 @@ fn stale_bytes<S: Port, R: Port>(bench: &mut Bench<S, R>) -> Verdict {
         let frames: Vec<_> = (0..count).map(|number| (number, len)).collect();
         bench.exchange(&frames)?;
     }
-    // Frames that never left are cleaned too.
+    // Frames that never left do not come back.
     bench.reserve(BURST, max_payload, 0)?;
     bench.discard(usize::MAX)?;
     for _ in 0..bench.tx_ring().div_ceil(BURST).min(64) + 1 {

@@ -22,8 +22,8 @@ the rounds; in the others its slot carries chaff.
 
 Measure on an idle machine, with a release build: cargo run --release -p drover-perf -- hop";
 
-/// Longest measurement.
-const SECONDS_MAX: u64 = 60;
+/// Longest measurement, s.
+pub const SECONDS_MAX: u64 = 60;
 
 /// One node's work on a cell, receive to transmit on the memory port, against the bare crypto of the same work.
 ///

@@ -68,6 +68,14 @@ impl Memory {
         }
     }
 
+    /// Of the bare crypto of a cell: keys, the cell, and the frames that it comes in and leaves in.
+    pub fn of_floor<C: Suite, const S: usize>() -> usize {
+        let keys = lines(size_of::<<C::Records as Records>::Key>());
+        let masks = lines(size_of::<<C::Records as Records>::MaskKey>());
+        let layer = lines(size_of::<<C::Layers as Layers>::Key>());
+        2 * (keys + masks + lines(LABEL + record_len(S))) + layer + lines(size_of::<Cell<S>>())
+    }
+
     /// Of a relayed cell: its record in and its record out.
     pub fn relayed(&self) -> usize {
         let Memory {

@@ -14,6 +14,8 @@ pub const ROUND_NS: u64 = 20_000_000;
 pub const LINKS_MAX: usize = 50_000;
 /// Most circuits: at 1,024 bytes a cell the two pools then take 1.6 GB.
 pub const CIRCUITS_MAX: usize = 200_000;
+/// Most slots of a round in a world of chaff.
+pub const SLOTS_MAX: u32 = 256;
 /// Most cells, and most records, of a batch.
 pub const BATCH_MAX: usize = 4096;
 
@@ -28,6 +30,8 @@ pub struct Shape {
     pub slots: u32,
     /// Share of the owned slots that find a cell waiting, %.
     pub share_real: u32,
+    /// The far ends send chaff: a record on every link in each slot.
+    pub duplex_chaff: bool,
     /// Batches that a round is cut into.
     pub parts: u64,
     /// Time between two slots of a link, ns.
@@ -56,6 +60,8 @@ pub struct Part {
     pub first_of_round: bool,
     /// Places in the round's order: of these, the shape's share has a cell.
     pub cells: Range<usize>,
+    /// Places in the order of the far ends' slots that carry chaff.
+    pub chaff: Range<usize>,
     /// Virtual time, ns.
     pub start: u64,
     /// Virtual time, ns.
@@ -103,7 +109,21 @@ impl Shape {
         let records = links * slots as usize;
         let parts = records.div_ceil(batch) as u64;
         let period = ROUND_NS / u64::from(slots);
-        Ok(Shape { links, circuits, slots, share_real: 100, parts, period })
+        Ok(Shape { links, circuits, slots, share_real: 100, duplex_chaff: false, parts, period })
+    }
+
+    /// A world of links without circuits, `slots` slots a round, all of them chaff; with `duplex` the far ends send chaff
+    /// as well. The error names the flag, its value and the range.
+    pub fn chaff(links: usize, slots: u32, batch: usize, duplex: bool) -> Result<Shape, String> {
+        let check = |flag: &str, value: usize, most: usize| {
+            if (1..=most).contains(&value) { Ok(()) } else { Err(format!("--{flag} {value} is not in 1..={most}")) }
+        };
+        check("links", links, LINKS_MAX)?;
+        check("slots", slots as usize, SLOTS_MAX as usize)?;
+        check("batch", batch, BATCH_MAX)?;
+        let parts = (links as u64 * u64::from(slots)).div_ceil(batch as u64);
+        let period = ROUND_NS / u64::from(slots);
+        Ok(Shape { links, circuits: 0, slots, share_real: 0, duplex_chaff: duplex, parts, period })
     }
 
     /// The same world in which so many per cent of the owned slots, at most 100, find a cell waiting: which, is drawn
@@ -152,12 +172,14 @@ impl Shape {
         let cell = |at: u64| (ways * at / self.parts) as usize;
         let time = |at: u64| super::EPOCH + round * ROUND_NS + ROUND_NS * at / self.parts;
         let (cells, start, end) = (cell(at)..cell(at + 1), time(at), time(at + 1));
+        let slots = |at: u64| if self.duplex_chaff { (self.records() * at / self.parts) as usize } else { 0 };
+        let chaff = slots(at)..slots(at + 1);
         // As a busy worker turns: a burst in and a burst out.
         let records = self.records().div_ceil(self.parts);
         let turns = (cells.len().max(records as usize)).div_ceil(BATCH) as u64;
         let turns = turns.max((end - start).div_ceil(self.longest_turn()));
         let slot = round * u64::from(self.slots) + u64::from(self.slots) * at / self.parts;
-        Part { first_of_round: at == 0, cells, start, end, turns, slot }
+        Part { first_of_round: at == 0, cells, chaff, start, end, turns, slot }
     }
 
     /// Virtual time of a turn at most: a slot may be sealed one turn late and sent one more, and is not missed.
