@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod circuits;
+pub mod cores;
 pub mod floor;
 pub mod hop;
 pub mod host;

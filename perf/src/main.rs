@@ -3,7 +3,7 @@
 
 use clap::{Parser, Subcommand};
 use drover_perf::output::Error;
-use drover_perf::{circuits, floor, hop, pace, report};
+use drover_perf::{circuits, cores, floor, hop, pace, report};
 use std::process::ExitCode;
 
 /// Measures a Drover node. Every figure comes with its floor, measured in the same run.
@@ -19,6 +19,7 @@ enum Tool {
     Hop(hop::cli::Args),
     Floor(floor::cli::Args),
     Circuits(circuits::cli::Args),
+    Cores(cores::cli::Args),
     Pace(pace::cli::Args),
     Report(report::cli::Args),
 }
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Tool::Hop(args) => ("hop", hop::cli::run(&args)),
         Tool::Floor(args) => ("floor", floor::cli::run(&args)),
         Tool::Circuits(args) => ("circuits", circuits::cli::run(&args).map_err(Error::Failed)),
+        Tool::Cores(args) => ("cores", cores::cli::run(&args)),
         Tool::Pace(args) => ("pace", pace::cli::run(&args)),
         Tool::Report(args) => ("report", report::cli::run(&args).map_err(Error::Failed)),
     };

@@ -9,7 +9,7 @@ mod loops;
 mod noise;
 mod round_trip;
 
-pub use round_trip::{RoundTrip, round_trip};
+pub use round_trip::{RoundTrip, round_trip, round_trip_of};
 
 use crate::stats::{median, quartiles};
 use noise::Noise;

@@ -102,7 +102,6 @@ impl<P: Port> Port for Stamped<P> {
         staged
             .map(|frame| {
                 (frame.to, frame.len) = (Endpoint::NONE, len);
-                frame.data[..len].fill(0);
                 TxFrame { to: &mut frame.to, data: &mut frame.data[..len] }
             })
             .collect()
