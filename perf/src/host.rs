@@ -83,6 +83,11 @@ impl Build {
     };
 }
 
+/// Memory that new programs may have without swapping, bytes; `None` where the system does not say.
+pub fn available_memory() -> Option<u64> {
+    read::meminfo("MemAvailable")
+}
+
 impl HostSheet {
     /// Reads the sheet of this machine.
     pub fn read() -> HostSheet {

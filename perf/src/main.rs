@@ -3,7 +3,7 @@
 
 use clap::{Parser, Subcommand};
 use drover_perf::output::Error;
-use drover_perf::{circuits, cores, floor, hop, pace, report};
+use drover_perf::{chaff, circuits, compare, cores, floor, hop, links, pace, report};
 use std::process::ExitCode;
 
 /// Measures a Drover node. Every figure comes with its floor, measured in the same run.
@@ -18,16 +18,22 @@ struct Cli {
 enum Tool {
     Hop(hop::cli::Args),
     Floor(floor::cli::Args),
+    Links(links::cli::Args),
+    Chaff(chaff::cli::Args),
     Circuits(circuits::cli::Args),
     Cores(cores::cli::Args),
     Pace(pace::cli::Args),
     Report(report::cli::Args),
+    Compare(compare::cli::Args),
 }
 
 fn main() -> ExitCode {
     let (name, result) = match Cli::parse().tool {
         Tool::Hop(args) => ("hop", hop::cli::run(&args)),
         Tool::Floor(args) => ("floor", floor::cli::run(&args)),
+        Tool::Links(args) => ("links", links::cli::run(&args)),
+        Tool::Chaff(args) => ("chaff", chaff::cli::run(&args)),
+        Tool::Compare(args) => ("compare", compare::cli::run(&args)),
         Tool::Circuits(args) => ("circuits", circuits::cli::run(&args).map_err(Error::Failed)),
         Tool::Cores(args) => ("cores", cores::cli::run(&args)),
         Tool::Pace(args) => ("pace", pace::cli::run(&args)),

@@ -16,7 +16,7 @@ mod folder;
 mod hgrm;
 pub mod time;
 
-use crate::host::{COMMIT, HostSheet};
+use crate::host::{Build, COMMIT, HostSheet};
 use crate::probe::{self, Probe, RoundTrip, round_trip};
 use serde::Serialize;
 use serde_json::Value;
@@ -29,7 +29,8 @@ pub const SCHEMA: &str = "drover-perf/1";
 /// Where runs' folders are made when nothing else is said, in the working directory.
 pub const RESULTS: &str = "drover-perf-results";
 /// Fields of the envelope; a summary has none of these.
-pub const ENVELOPE: &[&str] = &["schema", "tool", "commit", "host", "started", "wall_seconds", "config", "probe"];
+pub const ENVELOPE: &[&str] =
+    &["schema", "tool", "commit", "host", "build", "started", "wall_seconds", "config", "probe"];
 
 /// A run under way.
 pub struct Run {
@@ -62,6 +63,7 @@ struct Envelope<'a, T> {
     tool: &'static str,
     commit: &'static str,
     host: &'a str,
+    build: Build,
     started: String,
     wall_seconds: f64,
     config: &'a Value,
@@ -160,6 +162,7 @@ impl Run {
             tool: self.tool,
             commit: COMMIT,
             host: self.host.id(),
+            build: Build::THIS,
             started: time::rfc3339(self.started),
             wall_seconds: self.clock.elapsed().as_secs_f64(),
             config: &self.config,

@@ -1,6 +1,6 @@
 //! Frames of a fixed number, each on cache lines of its own and placed in them as the memory port places its frames.
 
-use drover_nic::FRAME;
+use drover_nic::{FRAME, huge};
 
 /// Bytes before the payload: what the memory port keeps of address and length.
 pub const LABEL: usize = 20;
@@ -11,17 +11,17 @@ struct Frame {
     data: [u8; FRAME],
 }
 
-/// Frames that all hold `len` bytes.
+/// Frames that all hold `len` bytes, on huge pages like the port's.
 pub struct Frames {
-    frames: Box<[Frame]>,
+    frames: Vec<Frame>,
     len: usize,
 }
 
 impl Frames {
     /// `count` frames of `len` bytes (at most [`FRAME`]), all memory touched.
     pub fn new(count: usize, len: usize) -> Frames {
-        let frame = || Frame { label: [1; LABEL], data: [1; FRAME] };
-        let frames = (0..count).map(|_| frame()).collect();
+        let mut frames = huge::vec(count);
+        frames.resize_with(count, || Frame { label: [1; LABEL], data: [1; FRAME] });
         Frames { frames, len }
     }
 

@@ -41,8 +41,6 @@ pub struct Memory {
     pub seal_keys: usize,
     /// The frame that a record is sealed into, and its note of when it is due.
     pub departure_frame: usize,
-    /// The memory port's copy of it on the wire.
-    pub wire_frame: usize,
 }
 
 impl Memory {
@@ -64,7 +62,6 @@ impl Memory {
             link_tx: lines(element(&state.tx)) + LINE,
             seal_keys: lines(masks) + lines(keys),
             departure_frame: frame + LINE,
-            wire_frame: frame,
         }
     }
 
@@ -86,8 +83,19 @@ impl Memory {
 
     /// Of a record sent in an owned slot without a cell: chaff. The chaff cell stays in the first-level cache.
     pub fn sent(&self) -> usize {
-        let Memory { egress, link_tx, seal_keys, departure_frame, wire_frame, .. } = self;
-        egress + link_tx + seal_keys + departure_frame + wire_frame
+        self.egress + self.sent_unowned()
+    }
+
+    /// Of a record sent in a slot that nobody owns, without a cell.
+    pub fn sent_unowned(&self) -> usize {
+        let Memory { link_tx, seal_keys, departure_frame, .. } = self;
+        link_tx + seal_keys + departure_frame
+    }
+
+    /// Of a record of chaff that came: its cell stays in the first-level cache.
+    pub fn chaff_received(&self) -> usize {
+        let Memory { arrival_frame, address_index, link_rx, open_keys, .. } = self;
+        arrival_frame + address_index + link_rx + open_keys
     }
 }
 
