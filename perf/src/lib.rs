@@ -14,6 +14,7 @@ pub mod hop;
 pub mod host;
 pub mod links;
 pub mod live;
+pub mod ndr;
 pub mod output;
 pub mod pace;
 pub mod pin;

@@ -33,13 +33,13 @@ fn folder(dir: &Path, tool: &str, text: &str) {
             "ndr": {"conditional_throughput": 4.2e6, "lower": 4.2e6}, "pdr": {"conditional_throughput": 4.4e6},
             "set_ups": {"per_second": 18_000, "ns_each": 55_000, "floor_ns_each": 47_000, "rate_of_primitives": 0.85},
             "departures": {"p99_ratio": {"mean": 1.02, "low": 0.97, "high": 1.08}},
-            "notes": [text], "growth_over_floor": 1.07, "hop_growth": 1.9, "floor_growth": 1.78,
+            "notes": [text], "relative": 1.07, "relative_iqr": [1.01, 1.12], "hop_ratio": 1.9, "seal_only": {"floor_ratio": 1.5},
             "rows": [{"name": text, "value": 1.5}, {"value": 2, "other": null}], "text": text,
         }),
     );
     let mut trials = String::from(
-        "trial,at_s,kind,arrangement,backend,verdict,links,ns_per_cell,floor_ns_per_cell,floor_ratio,ns_per_record,p99_ns,\
-         ns_each,load,loss_ratio,cells_per_second\n",
+        "trial,at_s,kind,arrangement,backend,verdict,links,worker_ns,floor_ns,cells,relayed,records,ns,p99_ns,ns_each,load,\
+         loss_ratio,cells_per_second,duplex\n",
     );
     let quoted = text.replace('"', "\"\"");
     for n in 0..60u32 {
@@ -52,13 +52,15 @@ fn folder(dir: &Path, tool: &str, text: &str) {
         let (load, loss) = (4.2e6 + 1e4 * wave, f64::from(n * 7 % 4) * 0.003);
         writeln!(
             trials,
-            "{n},{},{kind},{kind},{kind},{verdict},{links},{cell},{floor},{},{},{},{},{load},{loss},{}",
+            "{n},{},{kind},{kind},{kind},{verdict},{links},{},{},100,100,300,{},{},{},{load},{loss},{},{}",
             f64::from(n) / 4.0,
-            cell / floor,
-            cell / 3.0,
+            cell * 100.0,
+            floor * 100.0,
+            floor * 100.0,
             40_000.0 + 100.0 * wave,
             55_000.0 + 10.0 * wave,
-            1e9 / cell
+            1e9 / cell,
+            n % 2 == 0
         )
         .unwrap();
     }

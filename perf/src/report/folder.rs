@@ -48,8 +48,14 @@ pub struct Table {
 }
 
 impl Table {
-    /// Numbers of a column, `None` where a row has none; `None` when there is no such column.
+    /// Numbers of a column, `None` where a row has none; of `a/b` the quotients of two columns. `None` when there is no
+    /// such column.
     pub fn column(&self, name: &str) -> Option<Vec<Option<f64>>> {
+        if let Some((above, below)) = name.split_once('/') {
+            let (above, below) = (self.column(above)?, self.column(below)?);
+            let quotient = |(above, below): (Option<f64>, Option<f64>)| Some(above? / below?).filter(|q| q.is_finite());
+            return Some(above.into_iter().zip(below).map(quotient).collect());
+        }
         let at = self.heads.iter().position(|head| head == name)?;
         let number = |row: &Vec<String>| row[at].parse::<f64>().ok().filter(|value| value.is_finite());
         Some(self.rows.iter().map(number).collect())
@@ -169,6 +175,8 @@ mod tests {
         assert_eq!(table.column("b"), Some(vec![None, None, None]));
         assert_eq!(table.texts("b"), Some(vec!["x", "NaN", ""]));
         assert_eq!(table.column("c"), None);
+        assert_eq!(table.column("a/a"), Some(vec![Some(1.0); 3]));
+        assert_eq!((table.column("a/b"), table.column("a/c")), (Some(vec![None; 3]), None));
         let (broken, note) = super::table(b"a\n1\n\xff\n2\n");
         assert!(broken.rows.len() == 1 && note.is_some_and(|note| note.contains("before it")));
     }

@@ -29,33 +29,18 @@ pub const OTHER: Plan = Plan {
     charts: &[],
 };
 
-const PER_CELL: Chart = Chart::Trials {
-    heading: "Time a cell, batch by batch",
-    lead: "Each dot is a batch; the band holds half of them. What the machine does to one batch stands out; what the code \
-           costs is the median.",
-    y: "ns_per_cell",
-    unit: Unit::Ns,
-    name: "time a cell",
-    by: None,
-    x: None,
-};
-
-const RATIO: Chart = Chart::Trials {
-    heading: "The ratio to the floor, batch by batch",
-    lead: "Worker and floor of one batch follow each other, so that what slows the machine down slows down both. 1 would \
-           be a node whose every cost is crypto.",
-    y: "floor_ratio",
-    unit: Unit::Ratio,
-    name: "worker / floor",
-    by: None,
-    x: None,
-};
-
 const MEMORY: Figure = figure(
     "bytes_per_cell_memory",
-    "memory traffic",
+    "memory a cell touches",
     Unit::Bytes,
-    "Bytes that one cell's work must move through the caches at least, computed from the layout.",
+    "Cache lines that one cell's way through the worker touches, computed from the layout.",
+);
+
+const TRAFFIC: Figure = figure(
+    "memory_bytes_per_second",
+    "memory touched",
+    Unit::PerSecond("bytes"),
+    "Bytes a cell touches, times cells a second: what the caches and the memory have to keep up with at most.",
 );
 
 const HOP: Plan = Plan {
@@ -86,6 +71,7 @@ const HOP: Plan = Plan {
             Goal::AtMost(1.8),
         ),
         MEMORY,
+        TRAFFIC,
     ],
     charts: &[
         Chart::Parts {
@@ -96,24 +82,57 @@ const HOP: Plan = Plan {
             parts: &[("floor_ns_per_cell", "bare crypto", 0)],
             whole: Some(("ns_per_cell", "all the rest")),
         },
-        PER_CELL,
-        RATIO,
+        Chart::Trials {
+            heading: "Time a cell, batch by batch",
+            lead: "Each dot is a batch; the band holds half of them. What the machine does to one batch stands out; what \
+                   the code costs is the median.",
+            y: "worker_ns/relayed",
+            unit: Unit::Ns,
+            name: "time a cell",
+            by: None,
+            x: None,
+        },
+        Chart::Trials {
+            heading: "The ratio to the floor, batch by batch",
+            lead: "Worker and floor of one batch follow each other, so that what slows the machine down slows down both. \
+                   1 would be a node whose every cost is crypto.",
+            y: "worker_ns/floor_ns",
+            unit: Unit::Ratio,
+            name: "worker / floor",
+            by: None,
+            x: None,
+        },
     ],
 };
 
 const FLOOR: Plan = Plan {
     tool: "floor",
     title: "The bare crypto of a hop",
-    about: "Open, one layer and seal of each cell over the keys of many links: what a node could not do without.",
+    about: "Open, one layer and seal of each cell over the keys of many links: what a node could not do without. Back \
+            ends take turns on the same cells.",
     figures: &[
-        figure("cells_per_second", "one core", CELLS, "10^9 divided by the median time a cell."),
-        figure("ns_per_cell", "a cell takes", Unit::Ns, "Median over the trials."),
+        figure(
+            "cells_per_second",
+            "one core, the fastest",
+            CELLS,
+            "10^9 divided by the median time a cell of the fastest back end.",
+        ),
+        figure("ns_per_cell", "a cell takes", Unit::Ns, "Median over the batches, of the fastest back end."),
+        goal(
+            figure(
+                "times_reference",
+                "times the reference",
+                Unit::Ratio,
+                "How many times the reference's cells a second, in the same run.",
+            ),
+            Goal::AtLeast(6.0),
+        ),
         MEMORY,
     ],
     charts: &[Chart::Trials {
-        heading: "Time a cell, trial by trial",
-        lead: "Each dot is a trial, each colour a back end. The band holds half of its trials.",
-        y: "ns_per_cell",
+        heading: "Time a cell, batch by batch",
+        lead: "Each dot is a batch, each colour a back end. The band holds half of its batches.",
+        y: "ns/cells",
         unit: Unit::Ns,
         name: "time a cell",
         by: Some("backend"),
@@ -124,25 +143,30 @@ const FLOOR: Plan = Plan {
 const LINKS: Plan = Plan {
     tool: "links",
     title: "Cost against number of links",
-    about: "The same work over more and more links: what grows beside the floor is what a link costs only by being there.",
+    about: "The same work over more and more links: what grows faster than the floor is what a link costs only by being \
+            there.",
     figures: &[
         goal(
-            figure(
-                "growth_over_floor",
-                "growth over the floor's",
-                Unit::Ratio,
-                "hop(most) / hop(fewest) over the same of the floor.",
+            spread(
+                figure(
+                    "relative",
+                    "growth over the floor's",
+                    Unit::Ratio,
+                    "The hop's growth from the fewest links to the most, by that of the floor.",
+                ),
+                "relative_iqr",
+                "half of the passes",
             ),
             Goal::AtMost(1.15),
         ),
         figure(
-            "hop_growth",
+            "hop_ratio",
             "hop, most / fewest",
             Unit::Ratio,
             "Time a cell with the most links, by that with the fewest.",
         ),
         figure(
-            "floor_growth",
+            "floor_ratio",
             "floor, most / fewest",
             Unit::Ratio,
             "The same of the bare crypto: what memory costs anyway.",
@@ -155,7 +179,7 @@ const LINKS: Plan = Plan {
             x: "links",
             x_name: "links",
             x_unit: Unit::Count(""),
-            series: &[("ns_per_cell", "worker"), ("floor_ns_per_cell", "floor")],
+            series: &[("worker_ns/cells", "worker"), ("floor_ns/cells", "floor")],
             unit: Unit::Ns,
             name: "time a cell",
         },
@@ -165,7 +189,7 @@ const LINKS: Plan = Plan {
             x: "links",
             x_name: "links",
             x_unit: Unit::Count(""),
-            series: &[("floor_ratio", "worker / floor")],
+            series: &[("worker_ns/floor_ns", "worker / floor")],
             unit: Unit::Ratio,
             name: "worker / floor",
         },
@@ -175,43 +199,57 @@ const LINKS: Plan = Plan {
 const CHAFF: Plan = Plan {
     tool: "chaff",
     title: "What chaff costs",
-    about: "Links without a cell to send: each slot is sealed all the same.",
+    about: "Links without a cell to send: each slot is sealed all the same. Duplex: and each brings chaff in, which is \
+            opened and dropped.",
     figures: &[
         figure(
-            "records_per_second",
+            "seal_only.slots_per_second",
             "one core seals",
             Unit::PerSecond("records"),
             "10^9 divided by the median time a record.",
         ),
-        figure("ns_per_record", "a record takes", Unit::Ns, "Median over the batches."),
-        figure("floor_ns_per_record", "of it bare crypto", Unit::Ns, "Seal and mask of the same records."),
+        figure("seal_only.ns_per_slot", "a record takes", Unit::Ns, "Median over the batches."),
         goal(
             spread(
-                figure("floor_ratio", "worker / floor", Unit::Ratio, "What all that is not crypto costs."),
-                "floor_ratio_iqr",
+                figure(
+                    "seal_only.floor_ratio",
+                    "seal only, worker / floor",
+                    Unit::Ratio,
+                    "Against seal and mask of the same records.",
+                ),
+                "seal_only.floor_ratio_iqr",
                 "half of the batches",
             ),
             Goal::AtMost(1.6),
         ),
-        MEMORY,
+        spread(
+            figure(
+                "duplex.floor_ratio",
+                "duplex, worker / floor",
+                Unit::Ratio,
+                "Against seal, open and masks of the same records.",
+            ),
+            "duplex.floor_ratio_iqr",
+            "half of the batches",
+        ),
     ],
     charts: &[
         Chart::Trials {
             heading: "Time a record, batch by batch",
-            lead: "Each dot is a batch; the band holds half of them.",
-            y: "ns_per_record",
+            lead: "Each dot is a batch; the band holds half of them. Duplex is true where each slot also brings a record in.",
+            y: "worker_ns/records",
             unit: Unit::Ns,
             name: "time a record",
-            by: Some("kind"),
+            by: Some("duplex"),
             x: None,
         },
         Chart::Trials {
             heading: "The ratio to the floor, batch by batch",
             lead: "Worker and floor of one batch follow each other.",
-            y: "floor_ratio",
+            y: "worker_ns/floor_ns",
             unit: Unit::Ratio,
             name: "worker / floor",
-            by: Some("kind"),
+            by: Some("duplex"),
             x: None,
         },
     ],
