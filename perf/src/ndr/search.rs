@@ -56,6 +56,8 @@ pub struct Search {
     warmed_up: bool,
     /// The place that is being tried.
     at: Option<usize>,
+    /// For which goal and stage, and which place.
+    focus: Option<(usize, usize, usize)>,
     invalid: BTreeMap<usize, u32>,
 }
 
@@ -105,6 +107,7 @@ impl Search {
             hints: Vec::new(),
             warmed_up: false,
             at: None,
+            focus: None,
             invalid: BTreeMap::new(),
         })
     }
@@ -128,10 +131,9 @@ impl Search {
         }
         for stage in 0..TARGETS {
             for goal in 0..self.goals.len() {
-                let target = self.targets[goal][stage];
-                if let Need::Trial(place) = self.need(&target) {
-                    self.at = Some(place);
-                    return Some(Ask { load: self.load(place), duration_s: target.trial_s });
+                if let Need::Trial(place) = self.need(goal, stage) {
+                    (self.at, self.focus) = (Some(place), Some((goal, stage, place)));
+                    return Some(Ask { load: self.load(place), duration_s: self.targets[goal][stage].trial_s });
                 }
             }
         }
@@ -188,39 +190,39 @@ impl Search {
         (lower, upper)
     }
 
-    fn need(&self, target: &Target) -> Need {
-        // What was begun is finished first, lower loads first, unless a bound has made it irrelevant.
+    /// What a goal still needs for its target of a stage.
+    fn need(&self, goal: usize, stage: usize) -> Need {
+        let target = &self.targets[goal][stage];
         let (lower, upper) = self.bounds(target);
         let inside = |place: usize| lower.is_none_or(|at| place > at) && upper.is_none_or(|at| place < at);
-        let begun = self.trials.range(..=self.top).find(|(place, trials)| {
-            inside(**place)
-                && classify(target, trials) == Class::Undecided
-                && self.is_worth(**place, target, (lower, upper))
-        });
-        if let Some((place, _)) = begun {
-            return Need::Trial(*place);
+        let is_open = |place: usize| {
+            let trials = self.trials.get(&place).map_or(&[][..], Vec::as_slice);
+            place <= self.top && inside(place) && classify(target, trials) == Class::Undecided
+        };
+        // What was begun is finished, unless a bound has made it irrelevant.
+        if let Some((_, _, place)) = self.focus.filter(|(g, s, place)| (*g, *s) == (goal, stage) && is_open(*place)) {
+            return Need::Trial(place);
         }
+        // What the stage before took for bounds may be bounds here.
+        let before = stage.checked_sub(1).map_or((None, None), |before| self.bounds(&self.targets[goal][before]));
+        let (below, above) = (before.0.filter(|at| is_open(*at)), before.1.filter(|at| is_open(*at)));
         match (lower, upper) {
             (Some(lower), Some(upper)) if upper - lower <= target.width => Need::Nothing,
             (Some(lower), Some(upper)) => Need::Trial(usize::midpoint(lower, upper)),
             (Some(lower), None) if lower == self.top => Need::Nothing,
             (None, Some(0)) => Need::Nothing,
             (Some(lower), None) => {
-                Need::Trial(self.hint(lower + 1, self.top).unwrap_or((lower + self.reach(target)).min(self.top)))
+                let on = (lower + self.reach(target)).min(self.top);
+                Need::Trial(above.or_else(|| self.hint(lower + 1, self.top)).unwrap_or(on))
             }
             (None, Some(upper)) => {
-                Need::Trial(self.hint(0, upper - 1).unwrap_or(upper.saturating_sub(self.reach(target))))
+                let on = upper.saturating_sub(self.reach(target));
+                Need::Trial(below.or_else(|| self.hint(0, upper - 1)).unwrap_or(on))
             }
-            (None, None) => Need::Trial(self.hints.last().map_or(self.top, |hint| (*hint).min(self.top))),
-        }
-    }
-
-    /// A load that earlier targets left undecided at this one is tried again only where it is a bound to be: within the
-    /// interval, and one of the two next to its middle or to what is wanted.
-    fn is_worth(&self, place: usize, target: &Target, bounds: (Option<usize>, Option<usize>)) -> bool {
-        match bounds {
-            (Some(lower), Some(upper)) => upper - lower > target.width && place > lower && place < upper,
-            _ => true,
+            (None, None) => {
+                let hint = self.hints.last().map_or(self.top, |hint| (*hint).min(self.top));
+                Need::Trial(below.or(above).unwrap_or(hint))
+            }
         }
     }
 
@@ -245,30 +247,26 @@ impl Search {
         target.width.saturating_mul(1 << tried.clamp(1, 20)).max(1)
     }
 
-    /// What is known of a goal, by number: of its last target that has bounds.
+    /// What is known of a goal, by number: of its last stage that has both bounds or has ended, else of the last that has
+    /// one.
     pub fn found(&self, goal: usize) -> Found {
-        let mut best =
-            Found { lower: None, upper: None, conditional_throughput: None, regular: false, complete: false };
-        for (stage, target) in self.targets[goal].iter().enumerate() {
+        let known = |stage: usize| {
+            let target = &self.targets[goal][stage];
             let (lower, upper) = self.bounds(target);
-            if lower.is_none() && upper.is_none() {
-                continue;
+            let (is_last, has_ended) = (stage == TARGETS - 1, matches!(self.need(goal, stage), Need::Nothing));
+            let rate = lower.map(|at| conditional_throughput(target, self.load(at), &self.trials[&at]));
+            Found {
+                lower: lower.map(|at| self.load(at)),
+                upper: upper.map(|at| self.load(at)),
+                conditional_throughput: rate,
+                regular: is_last && has_ended && lower.is_some() && upper.is_some(),
+                complete: is_last && has_ended,
             }
-            let is_last = stage == TARGETS - 1;
-            let near = lower.zip(upper).is_some_and(|(lower, upper)| upper - lower <= target.width);
-            // Of a later stage that has only begun less is known than of the one before.
-            if !is_last || lower.is_some() || best.lower.is_none() {
-                let rate = lower.map(|at| conditional_throughput(target, self.load(at), &self.trials[&at]));
-                best = Found {
-                    lower: lower.map(|at| self.load(at)),
-                    upper: upper.map(|at| self.load(at)),
-                    conditional_throughput: rate,
-                    regular: is_last && near,
-                    complete: is_last && matches!(self.need(target), Need::Nothing),
-                };
-            }
-        }
-        best
+        };
+        let stages: Vec<Found> = (0..TARGETS).rev().map(known).collect();
+        let whole = stages.iter().find(|found| found.complete || (found.lower.is_some() && found.upper.is_some()));
+        let some = || stages.iter().find(|found| found.lower.is_some() || found.upper.is_some());
+        *whole.or_else(some).unwrap_or(&stages[0])
     }
 }
 
