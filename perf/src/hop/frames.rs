@@ -1,6 +1,7 @@
-//! Frames of a fixed number, each on cache lines of its own and placed in them as the memory port places its frames.
+//! Frames of a fixed number, each on cache lines of its own and placed in them and in memory as the
+//! memory port places its frames.
 
-use drover_nic::FRAME;
+use drover_nic::{FRAME, huge};
 
 /// Bytes before the payload: what the memory port keeps of address and length.
 const LABEL: usize = 20;
@@ -20,9 +21,9 @@ pub struct Frames {
 impl Frames {
     /// `count` frames of `len` bytes (at most [`FRAME`]), all memory touched.
     pub fn new(count: usize, len: usize) -> Frames {
-        let frame = || Frame { label: [1; LABEL], data: [1; FRAME] };
-        let frames = (0..count).map(|_| frame()).collect();
-        Frames { frames, len }
+        let mut frames = huge::vec(count);
+        frames.resize_with(count, || Frame { label: [1; LABEL], data: [1; FRAME] });
+        Frames { frames: frames.into_boxed_slice(), len }
     }
 
     /// How many there are.
