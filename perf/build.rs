@@ -22,8 +22,10 @@ fn main() {
     for source in SOURCES {
         println!("cargo::rerun-if-changed={source}");
     }
-    for name in ["HEAD", "index"] {
-        if let Some(path) = output("git", &["rev-parse", "--git-path", name]) {
+    // What moves with every commit. Not the index: looking at the tree's status writes it.
+    for name in ["HEAD", "logs/HEAD"] {
+        let path = output("git", &["rev-parse", "--git-path", name]);
+        if let Some(path) = path.filter(|path| std::path::Path::new(path).exists()) {
             println!("cargo::rerun-if-changed={path}");
         }
     }

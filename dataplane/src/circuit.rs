@@ -129,10 +129,13 @@ impl Ingress {
 fn judge(relative: u64, window: &mut CellWindow, last_at: &mut u64, now: u64, round_ns: u64) -> CounterVerdict {
     let next = window.next();
     if relative >= next {
-        let elapsed = now.saturating_sub(*last_at) / round_ns;
-        let furthest = next.saturating_add(COUNTER_JUMP).saturating_add(elapsed.saturating_mul(2));
-        if relative >= furthest {
-            return CounterVerdict::Jump;
+        // Time is only asked where it matters: a division is long.
+        let ahead = relative - next;
+        if ahead >= COUNTER_JUMP {
+            let elapsed = now.saturating_sub(*last_at) / round_ns;
+            if ahead - COUNTER_JUMP >= elapsed.saturating_mul(2) {
+                return CounterVerdict::Jump;
+            }
         }
         *last_at = now;
     }

@@ -8,20 +8,19 @@ use drover_wire::control::Peer;
 
 /// No ratchet step is in this place.
 pub const NO_STEP: u64 = u64::MAX;
-/// Nothing has come under these keys.
-pub const UNHEARD: u64 = u64::MAX;
 /// End of a list of waiting cells; no link.
 pub const NIL: u32 = u32::MAX;
 
 /// Keys of two ratchet steps of one generation and direction: step s is in place s mod 2 (`docs/wire.md`, W-KEY).
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub struct Steps {
-    /// Indices of the record keys.
-    pub keys: [u32; 2],
-    /// The steps they belong to.
+    /// The steps that the keys belong to.
     pub steps: [u64; 2],
     /// The last step asked for.
     pub asked: u64,
+    /// Indices of the record keys.
+    pub keys: [u32; 2],
     /// A step covers 2^this records.
     pub ratchet_bits: u8,
 }
@@ -49,31 +48,37 @@ impl Steps {
     }
 }
 
-/// One generation of the peer's keys and their replay window.
+/// One generation of the peer's keys and their replay window: a cache line of keys, then the window's.
 #[derive(Clone, Debug)]
+#[repr(C, align(64))]
 pub struct ReadKeys {
+    /// Record keys.
+    pub steps: Steps,
     /// The generation.
     pub generation: u32,
     /// Index of the mask key.
     pub mask: u32,
-    /// Record keys.
-    pub steps: Steps,
-    /// Numbers seen.
-    pub window: RecordWindow,
-    /// The class's slot number when the highest number came; [`UNHEARD`] before the first.
+    /// The class's slot number when the highest number came.
     pub last_slot: u64,
+    /// Something has come under these keys.
+    pub heard: bool,
     /// Which wrap of the first number is tried next, while nothing has come.
     pub hunted: u8,
     /// One more than the highest number that has been counted, as received or as lost.
     pub counted: u64,
+    /// Numbers seen.
+    pub window: RecordWindow,
 }
+
+const _: () = assert!(std::mem::offset_of!(ReadKeys, counted) == 64);
+const _: () = assert!(size_of::<ReadKeys>() == 4 * 64 && size_of::<Option<ReadKeys>>() == 4 * 64);
 
 impl ReadKeys {
     /// The number to expect in slot `slot` of the link's class (W-NUM): a drover peer's numbers go on one a slot
     /// through an outage.
     pub fn expected(&self, peer: Peer, slot: u64) -> u64 {
         let elapsed = match peer {
-            Peer::Drover if self.last_slot != UNHEARD => slot.saturating_sub(self.last_slot),
+            Peer::Drover if self.heard => slot.saturating_sub(self.last_slot),
             _ => 0,
         };
         drover_wire::record::expected(self.window.next(), elapsed)
@@ -91,11 +96,9 @@ pub enum Told {
     Silent,
 }
 
-/// The receiving half.
-#[repr(align(64))]
+/// The receiving half: a cache line that says which keys to try, then the keys.
+#[repr(C, align(64))]
 pub struct LinkRx {
-    /// The generation tried first, and the other: older, or installed and not yet used.
-    pub keys: [Option<ReadKeys>; 2],
     /// Which of the two is tried first.
     pub active: u8,
     /// The class, for the rate.
@@ -112,7 +115,12 @@ pub struct LinkRx {
     pub retire_at: u64,
     /// What came by it that control may be given.
     pub punted: Allowance,
+    /// The generation tried first, and the other: older, or installed and not yet used.
+    pub keys: [Option<ReadKeys>; 2],
 }
+
+const _: () = assert!(std::mem::offset_of!(LinkRx, keys) == 64);
+const _: () = assert!(size_of::<LinkRx>() == 9 * 64);
 
 impl LinkRx {
     /// Which of the two sets has the keys of the foreign peer's epoch with these low bits.
@@ -130,58 +138,64 @@ impl LinkRx {
     }
 }
 
-/// One generation of our keys.
+/// One generation of our keys. What a record needs is a cache line; the rest is behind it.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub struct WriteKeys {
-    /// The generation.
-    pub generation: u32,
-    /// Index of the mask key.
-    pub mask: u32,
     /// Record keys.
     pub steps: Steps,
     /// Record number of slot n: n + this, wrapping. Set when sending begins.
     pub base: u64,
-    /// The first record number.
-    pub first: u64,
+    /// The generation.
+    pub generation: u32,
+    /// Index of the mask key.
+    pub mask: u32,
     /// The first byte of what is sealed.
     pub first_byte: u8,
+    /// The first record number.
+    pub first: u64,
 }
 
-/// The sending half.
-#[repr(align(64))]
+/// The sending half: two cache lines for every record, then what few of them need.
+#[repr(C, align(64))]
 pub struct LinkTx {
+    /// Who owns which slot.
+    pub owners: Owners,
     /// Where records go.
     pub remote: Endpoint,
     /// The link's class.
     pub class: u8,
-    /// Its phase in the class, a fraction of 2^32: where the class finds it.
-    pub phase: u32,
+    /// In use.
+    pub live: bool,
+    /// Waiting in the worker's list of links with arriving cells.
+    pub dirty: bool,
+    /// Of a link of this mix to itself: the other end's index, where what leaves here arrives. Else [`NIL`].
+    pub loop_to: u32,
+    /// Cells mixed and ready for free slots.
+    pub ready: List,
     /// What seals.
     pub keys: WriteKeys,
     /// What will seal after the switch.
     pub staged: Option<WriteKeys>,
-    /// Who owns which slot.
-    pub owners: Owners,
-    /// Best-effort cells: those of this mixing interval, and those that may leave.
+    /// Its phase in the class, a fraction of 2^32: where the class finds it.
+    pub phase: u32,
+    /// Best-effort cells of this mixing interval.
     pub arriving: List,
-    /// Cells mixed and ready for free slots.
-    pub ready: List,
-    /// Of a link of this mix to itself: the other end's index, where what leaves here arrives. Else [`NIL`].
-    pub loop_to: u32,
     /// Cells of control: before best effort.
     pub control: List,
     /// How many of them have left, untold.
     pub left: u32,
     /// The link's id in control messages.
     pub id: u32,
-    /// In use.
-    pub live: bool,
-    /// Waiting in the worker's list of links with arriving cells.
-    pub dirty: bool,
     /// Its counts.
     #[cfg(feature = "lab")]
     pub lab: crate::counters::LinkCounters,
 }
+
+/// Cache lines of a [`LinkTx`] that every record needs.
+pub const HOT_LINES: usize = 2;
+const _: () = assert!(std::mem::offset_of!(LinkTx, keys) == 64);
+const _: () = assert!(64 + std::mem::offset_of!(WriteKeys, first) <= HOT_LINES * 64);
 
 /// A list of waiting cells, chained through the worker's `next` array.
 #[derive(Clone, Copy, Debug)]

@@ -3,6 +3,7 @@
 //! An admitted circuit owns one slot, drawn by a CSPRNG at admission and redrawn now and then: the order of departure
 //! has nothing to do with the order of arrival, and nobody's delay depends on whether others talk (I1, I6).
 
+use drover_crypto::prefetch;
 use rand::Rng;
 
 const FREE: u32 = u32::MAX;
@@ -33,11 +34,21 @@ impl Owners {
     /// The owner of slot number `n` of a link whose rounds have `slots` slots. A change of rate is met here, at the
     /// link's own first slot after it, so that no instant pays for all links.
     pub fn at(&mut self, n: u64, slots: u32, rng: &mut impl Rng) -> Option<u32> {
+        self.at_place((n % u64::from(slots)) as u32, slots, rng)
+    }
+
+    /// As [`Owners::at`], of a place of the round (slot number modulo slots).
+    pub fn at_place(&mut self, place: u32, slots: u32, rng: &mut impl Rng) -> Option<u32> {
         if slots != self.slots {
             self.resize(slots, rng);
         }
-        let owner = *self.table.get((n % u64::from(slots)) as usize)?;
+        let owner = *self.table.get(place as usize)?;
         (owner != FREE).then_some(owner)
+    }
+
+    /// Asks for the memory that [`Owners::at_place`] reads.
+    pub fn prefetch(&self, place: u32) {
+        prefetch::prefetch_slice_element(&self.table, place as usize);
     }
 
     /// Draws a slot for `circuit`; false when only the slot that stays free is left.

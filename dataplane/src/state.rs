@@ -84,6 +84,8 @@ pub struct State<C: Suite, const S: usize> {
     pub now: u64,
     /// Time between two turns where they come on a grid, ns.
     pub grain: u64,
+    /// The number of the slot that each class is in now, for what a burst of records is expected to be.
+    pub slots_now: [u64; CLASSES_MAX],
     /// This worker's number.
     pub worker: u8,
     /// Cells.
@@ -157,9 +159,15 @@ const WANTS_MAX: usize = 256;
 impl<C: Suite, const S: usize> State<C, S> {
     /// A worker's state with all its memory, touched.
     pub fn new(worker: u8, sizes: Sizes, interval: u64, punts: Punts) -> Self {
+        Self::with_rng(worker, sizes, interval, punts, StdRng::from_os_rng())
+    }
+
+    /// As [`State::new`], everything that is drawn coming from `rng`. For measurements that must repeat themselves.
+    pub fn with_rng(worker: u8, sizes: Sizes, interval: u64, punts: Punts, mut rng: StdRng) -> Self {
         State {
             now: 0,
             grain: 0,
+            slots_now: [0; CLASSES_MAX],
             worker,
             pool: Pool::new(sizes.pool),
             next: vec![crate::link::NIL; sizes.pool + 1].into_boxed_slice(),
@@ -170,8 +178,8 @@ impl<C: Suite, const S: usize> State<C, S> {
             layer_keys: Slab::new(2 * sizes.circuits, || C::Layers::key(&LayerSecret([0; 16]))),
             rx: huge::vec(sizes.links),
             tx: huge::vec(sizes.links),
-            endpoints: Index::new(sizes.links, Endpoint::NONE),
-            circuits: Index::new(2 * sizes.circuits, (0, 0)),
+            endpoints: Index::with_secret(sizes.links, Endpoint::NONE, &mut rng),
+            circuits: Index::with_secret(2 * sizes.circuits, (0, 0), &mut rng),
             ingress: huge::vec(2 * sizes.circuits),
             originators: Slab::new(2 * sizes.circuits, || Originators::new(&[], 0)),
             egress: huge::vec(2 * sizes.circuits),
@@ -185,12 +193,12 @@ impl<C: Suite, const S: usize> State<C, S> {
             crossings: VecDeque::with_capacity(sizes.transmit),
             raw_waiting: 0,
             left: VecDeque::with_capacity(sizes.links),
-            expected: Index::new(EXPECTED_MAX, Endpoint::NONE),
+            expected: Index::with_secret(EXPECTED_MAX, Endpoint::NONE, &mut rng),
             punts,
             wants: Vec::with_capacity(WANTS_MAX),
             trials: 0,
             watched: 0,
-            rng: StdRng::from_os_rng(),
+            rng,
             counters: Counters::default(),
             #[cfg(feature = "lab")]
             broken: None,
@@ -258,12 +266,12 @@ impl<C: Suite, const S: usize> State<C, S> {
 
 /// A link half's place before its first use.
 pub(crate) fn idle_steps() -> Steps {
-    Steps { keys: [0; 2], steps: [NO_STEP; 2], asked: NO_STEP, ratchet_bits: 4 }
+    Steps { steps: [NO_STEP; 2], asked: NO_STEP, keys: [0; 2], ratchet_bits: 4 }
 }
 
 /// Write keys of a place that is not in use.
 pub(crate) fn idle_write_keys() -> WriteKeys {
-    WriteKeys { generation: 0, mask: 0, steps: idle_steps(), base: 0, first: 0, first_byte: 0 }
+    WriteKeys { steps: idle_steps(), base: 0, generation: 0, mask: 0, first_byte: 0, first: 0 }
 }
 
 /// Lists of a place that is not in use.

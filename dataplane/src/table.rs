@@ -1,12 +1,14 @@
 //! A fixed-size hash index from keys to 32-bit slab indices.
 //!
-//! Keys are installed by control, looked up by whatever arrives. The hash is keyed with a secret drawn at start, so
-//! that nobody who chooses ids or addresses can make probes long. Capacity is fixed: no allocation, no rehash, no
-//! tombstone (removal shifts the following entries back).
+//! Keys are installed by control, looked up by whatever arrives. The hash (aHash: two multiplications a word) is keyed
+//! with a secret drawn at start, so that nobody who chooses ids or addresses can make probes long. Capacity is fixed: no
+//! allocation, no rehash, no tombstone (removal shifts the following entries back).
 
+use ahash::RandomState;
 use drover_crypto::prefetch;
 use drover_nic::huge;
-use std::hash::{BuildHasher, Hash, RandomState};
+use rand::{Rng, RngCore, TryRngCore};
+use std::hash::Hash;
 
 const EMPTY: u32 = u32::MAX;
 
@@ -30,14 +32,20 @@ pub struct Index<K> {
 }
 
 impl<K: Copy + Eq + Hash> Index<K> {
-    /// An index for up to `capacity` keys; `filler` is any key.
+    /// An index for up to `capacity` keys; `filler` is any key. The hash's secret comes from the system.
     pub fn new(capacity: usize, filler: K) -> Self {
+        Self::with_secret(capacity, filler, &mut rand::rngs::OsRng.unwrap_err())
+    }
+
+    /// As [`Index::new`], the hash's secret drawn from `rng`.
+    pub fn with_secret(capacity: usize, filler: K, rng: &mut impl RngCore) -> Self {
         // At most half full: short probes also for keys that are not there.
         let slots = (capacity.max(4) * 2).next_power_of_two();
         let mut entries = huge::vec(slots);
         entries.resize(slots, Entry { key: filler, value: EMPTY });
         let entries = entries.into_boxed_slice();
-        Index { entries, mask: slots - 1, len: 0, capacity, hasher: RandomState::new() }
+        let hasher = RandomState::with_seeds(rng.random(), rng.random(), rng.random(), rng.random());
+        Index { entries, mask: slots - 1, len: 0, capacity, hasher }
     }
 
     /// Removes every key.

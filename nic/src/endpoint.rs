@@ -1,17 +1,28 @@
 //! Addresses of peers.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// A peer's address in one fixed shape: IPv6, or IPv4 mapped into it (RFC 4291, 2.5.5.2).
 ///
 /// A scope id has no place here: link-local peers are out of reach.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Endpoint {
     /// IPv6 address, IPv4 as ::ffff:a.b.c.d.
     pub ip: [u8; 16],
     /// UDP port.
     pub port: u16,
+}
+
+/// Three numbers: what a worker hashes for every datagram.
+impl Hash for Endpoint {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let ip = u128::from_ne_bytes(self.ip);
+        state.write_u64(ip as u64);
+        state.write_u64((ip >> 64) as u64);
+        state.write_u16(self.port);
+    }
 }
 
 impl Endpoint {

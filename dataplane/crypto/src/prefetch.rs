@@ -27,6 +27,20 @@ pub fn prefetch_slice_element<T>(slice: &[T], index: usize) {
     }
 }
 
+/// Asks for the first `count` cache lines of `slice[index]`; nothing when `index` is out of range.
+#[inline(always)]
+pub fn prefetch_lines<T>(slice: &[T], index: usize, count: usize) {
+    if let Some(value) = slice.get(index) {
+        lines(std::ptr::from_ref(value).cast(), size_of::<T>().min(count * LINE));
+    }
+}
+
+/// Asks for the first cache line of `slice[index]`; nothing when `index` is out of range.
+#[inline(always)]
+pub fn prefetch_line<T>(slice: &[T], index: usize) {
+    prefetch_lines(slice, index, 1);
+}
+
 /// Asks for the cache lines of `bytes`, at most [`LINES_MAX`].
 #[inline(always)]
 pub fn prefetch_bytes(bytes: &[u8]) {

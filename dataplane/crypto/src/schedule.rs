@@ -2,6 +2,7 @@
 //!
 //! Everything here is for set-up and for a ratchet step, a few microseconds a call; nothing allocates.
 
+use crate::CHECK;
 use hkdf::Hkdf;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
@@ -118,6 +119,12 @@ pub fn equal(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()
 }
 
+/// Whether two checks are the same, in constant time: one comparison of 64 bits.
+#[inline]
+pub fn same_check(a: &[u8; CHECK], b: &[u8; CHECK]) -> bool {
+    u64::from_ne_bytes(*a).ct_eq(&u64::from_ne_bytes(*b)).into()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -202,6 +209,10 @@ mod tests {
             other.0[at] ^= 0x10;
             assert!(!secret.same(&other));
         }
+        for at in 0..64 {
+            assert!(!same_check(&7u64.to_le_bytes(), &(7u64 ^ 1 << at).to_le_bytes()));
+        }
+        assert!(same_check(&[9; 8], &[9; 8]));
         assert!(equal(b"", b""));
         assert!(!equal(b"ab", b"abc"));
     }

@@ -5,7 +5,7 @@
 
 use crate::drops::DropReason;
 use crate::limits::{OLD_KEYS_NS, RECORD_WINDOW};
-use crate::link::{ReadKeys, Told, UNHEARD};
+use crate::link::{ReadKeys, Told};
 use crate::punt::What;
 use crate::state::{State, Want};
 use crate::table::Home;
@@ -43,6 +43,9 @@ impl<C: Suite, const S: usize> State<C, S> {
     /// Opens a burst. Everything that does not open is counted.
     pub fn receive(&mut self, burst: &RxBurst<'_>) -> OpenedBurst {
         self.counters.received += burst.len() as u64;
+        for (slot, class) in self.slots_now.iter_mut().zip(&self.classes) {
+            *slot = class.slot_at(self.now);
+        }
         let mut records: ArrayVec<(Record<'_>, &RxFrame<'_>, Home), BATCH> = ArrayVec::new();
         for frame in burst {
             match Self::parse(frame) {
@@ -55,7 +58,7 @@ impl<C: Suite, const S: usize> State<C, S> {
         for (record, frame, home) in records {
             match self.endpoints.get_from(home, &frame.from) {
                 Some(link) => {
-                    prefetch::prefetch_slice_element(&self.rx, link as usize);
+                    prefetch::prefetch_line(&self.rx, link as usize);
                     parsed.push(Parsed { link, set: 0, record, number: 0 });
                 }
                 None => self.astray(frame, DropReason::UnknownLink),
@@ -91,6 +94,10 @@ impl<C: Suite, const S: usize> State<C, S> {
     }
 
     fn open_batch(&mut self, mut parsed: ArrayVec<Parsed<'_>, BATCH>) -> OpenedBurst {
+        for p in &parsed {
+            let rx = &self.rx[p.link as usize];
+            prefetch::prefetch_slice_element(&rx.keys, usize::from(rx.active));
+        }
         let mut masks: ArrayVec<MaskJob, BATCH> = ArrayVec::new();
         let mut keyless: ArrayVec<(u32, Record<'_>, DropReason), BATCH> = ArrayVec::new();
         parsed.retain(|p| {
@@ -173,7 +180,7 @@ impl<C: Suite, const S: usize> State<C, S> {
     /// The number to expect (`docs/wire.md`, W-NUM).
     pub(super) fn expected(&self, link: u32, set: u8) -> u64 {
         let rx = &self.rx[link as usize];
-        let slot = self.classes[usize::from(rx.class)].slot_at(self.now);
+        let slot = self.slots_now[usize::from(rx.class)];
         self.keys(link, set).map_or(0, |k| k.expected(rx.peer, slot))
     }
 
@@ -238,7 +245,7 @@ impl<C: Suite, const S: usize> State<C, S> {
     fn hunt(&mut self, p: &Parsed<'_>, set: u8, tried: u64, cell: u32) -> Verdict<bool> {
         for _ in 0..limits::HUNTED_PER_RECORD {
             let keys = self.rx[p.link as usize].keys[usize::from(set)].as_mut();
-            let Some(keys) = keys.filter(|keys| keys.last_slot == UNHEARD) else { return Ok(false) };
+            let Some(keys) = keys.filter(|keys| !keys.heard) else { return Ok(false) };
             let (first, wraps) = (keys.window.next(), u64::from(keys.hunted));
             keys.hunted = keys.hunted.wrapping_add(1);
             let low = tried as u16;
@@ -284,7 +291,7 @@ impl<C: Suite, const S: usize> State<C, S> {
     fn commit(&mut self, link: u32, set: u8, number: u64) -> Verdict<()> {
         let now = self.now;
         let rx = &mut self.rx[link as usize];
-        let slot = self.classes[usize::from(rx.class)].slot_at(now);
+        let slot = self.slots_now[usize::from(rx.class)];
         let Some(keys) = &mut rx.keys[usize::from(set)] else { return Err(DropReason::UnknownLink) };
         let highest = number >= keys.window.next();
         // Also the second of two equal records in one burst stops here.
@@ -295,12 +302,12 @@ impl<C: Suite, const S: usize> State<C, S> {
         {
             self.tx[link as usize].lab.received += 1;
         }
-        if keys.last_slot == UNHEARD {
+        if !keys.heard {
             // What was sent before this end was there to hear it is not lost.
             keys.counted = number;
         }
         if highest {
-            keys.last_slot = slot;
+            (keys.last_slot, keys.heard) = (slot, true);
         }
         let lost = &mut self.counters.class_lost[usize::from(rx.class)];
         match number.checked_sub(keys.counted) {

@@ -5,11 +5,11 @@
 //! number is burned.
 
 use crate::circuit::longest_wait;
-use crate::class::Slot;
+use crate::class::{NEVER, Slot};
 use crate::command::Direction;
 use crate::drops::DropReason;
 use crate::limits::SLOTS_PER_TURN;
-use crate::link::NIL;
+use crate::link::{HOT_LINES, NIL};
 use crate::pool::CHAFF;
 use crate::state::{Crossing, Departure, State, Want};
 use crate::terminal::Terminal;
@@ -29,6 +29,23 @@ struct Owed {
     mask: u32,
     number: u64,
     first_byte: u8,
+}
+
+/// The place of a slot in its round. Neighbours mostly have the same slot number, and a division is long.
+#[derive(Default)]
+struct Places {
+    n: u64,
+    slots: u32,
+    place: u32,
+}
+
+impl Places {
+    fn of(&mut self, slot: &Slot) -> u32 {
+        if (self.n, self.slots) != (slot.n, slot.slots) {
+            *self = Places { n: slot.n, slots: slot.slots, place: (slot.n % u64::from(slot.slots)) as u32 };
+        }
+        self.place
+    }
 }
 
 impl<C: Suite, const S: usize> State<C, S> {
@@ -53,30 +70,44 @@ impl<C: Suite, const S: usize> State<C, S> {
 
     /// The next slots due by `until`, of all classes in order, at most `room`.
     fn due(&mut self, until: u64, room: usize) -> ArrayVec<Slot, BATCH> {
-        let mut slots = ArrayVec::new();
+        let mut slots: ArrayVec<Slot, BATCH> = ArrayVec::new();
         // What is a slot late is lost, unless that is broken.
         let now = if self.makes_up() { 0 } else { self.now };
         while slots.len() < room {
-            let mut first: Option<(u64, usize)> = None;
-            for (index, class) in self.classes.iter_mut().enumerate() {
-                if let Some(due) = class.peek(now).filter(|due| *due <= until)
-                    && first.is_none_or(|(earliest, _)| due < earliest)
-                {
-                    first = Some((due, index));
+            // The class whose slot comes first gives out its slots up to the first one of any other.
+            let mut first = (NEVER, 0);
+            let mut second = NEVER;
+            for (index, class) in self.classes.iter().enumerate() {
+                let due = class.next_due();
+                if due < first.0 {
+                    (second, first) = (first.0, (due, index));
+                } else {
+                    second = second.min(due);
                 }
             }
-            let Some(slot) = first.and_then(|(_, index)| self.classes[index].take(index as u8)) else { break };
-            if slot.due + slot.period.max(self.grain) <= now {
-                self.lose(&slot);
-            } else {
-                prefetch::prefetch_slice_element(&self.tx, slot.link as usize);
-                slots.push(slot);
+            let (due, index) = first;
+            if due > until {
+                break;
             }
+            let (from, room) = (slots.len(), room - slots.len());
+            self.classes[index].take_until(now, until.min(second), room, index as u8, &mut slots);
+            let lost = slots[from..].iter().take_while(|slot| slot.due + slot.period.max(self.grain) <= now).count();
+            for slot in slots.drain(from..from + lost) {
+                self.lose(&slot);
+            }
+        }
+        for slot in &slots {
+            prefetch::prefetch_lines(&self.tx, slot.link as usize, HOT_LINES);
         }
         slots
     }
 
     fn seal_batch<T: Terminal>(&mut self, slots: ArrayVec<Slot, BATCH>, port: &mut impl Port, terminal: &mut T) {
+        // Each pass asks for the memory that the next one reads.
+        let mut places = Places::default();
+        for slot in &slots {
+            self.tx[slot.link as usize].owners.prefetch(places.of(slot));
+        }
         let mut batch: ArrayVec<Owed, BATCH> = ArrayVec::new();
         for slot in slots {
             let to = self.tx[slot.link as usize].loop_to;
@@ -86,7 +117,8 @@ impl<C: Suite, const S: usize> State<C, S> {
             }
             match self.keys_at(&slot) {
                 Some((key, mask, number, first_byte)) => {
-                    let owner = self.tx[slot.link as usize].owners.at(slot.n, slot.slots, &mut self.rng);
+                    let owners = &mut self.tx[slot.link as usize].owners;
+                    let owner = owners.at_place(places.of(&slot), slot.slots, &mut self.rng);
                     if let Some(owner) = owner {
                         prefetch::prefetch_slice_element(&self.egress, owner as usize);
                     }

@@ -5,7 +5,7 @@
 //! would have followed time, so what it owes is known. A few links a turn: nothing here depends on how many there are.
 
 use crate::limits::{LOST_AFTER_ROUNDS, SILENT_NS, WATCHED_PER_TURN};
-use crate::link::{NIL, Told, UNHEARD};
+use crate::link::{NIL, Told};
 use crate::punt::What;
 use crate::state::State;
 use drover_crypto::Suite;
@@ -24,7 +24,7 @@ impl<C: Suite, const S: usize> State<C, S> {
             let rx = &mut self.rx[self.watched];
             let class = &self.classes[usize::from(rx.class)];
             let (peer, active) = (rx.peer, usize::from(rx.active));
-            let Some(keys) = rx.keys[active].as_mut().filter(|keys| keys.last_slot != UNHEARD) else { continue };
+            let Some(keys) = rx.keys[active].as_mut().filter(|keys| keys.heard) else { continue };
             if peer == Peer::Foreign {
                 continue;
             }

@@ -4,7 +4,7 @@ use crate::circuit::{Egress, Ingress, NO_OTHERS, Originators};
 use crate::command::{Direction, DirectionKeys, Generation, NewEgress, NewIngress, NewLink, NewLoop, Next, StepKey};
 use crate::drops::DropReason;
 use crate::limits::WAITING_PER_CIRCUIT;
-use crate::link::{LinkRx, LinkTx, NIL, NO_STEP, ONE_STEP_BITS, ReadKeys, Steps, Told, UNHEARD, WriteKeys};
+use crate::link::{LinkRx, LinkTx, NIL, NO_STEP, ONE_STEP_BITS, ReadKeys, Steps, Told, WriteKeys};
 use crate::owners::Owners;
 use crate::punt::Allowance;
 use crate::state::{NO_CELLS, State, idle_write_keys};
@@ -62,7 +62,8 @@ impl<C: Suite, const S: usize> State<C, S> {
         let steps = self.steps(&mut keys.keys, keys.first, bits, peer)?;
         let mask = self.mask_keys.insert(&mut keys.mask)?;
         let window = RecordWindow::starting_at(keys.first);
-        Some(ReadKeys { generation, mask, steps, window, last_slot: UNHEARD, hunted: 0, counted: keys.first })
+        let counted = keys.first;
+        Some(ReadKeys { steps, generation, mask, last_slot: 0, heard: false, hunted: 0, counted, window })
     }
 
     fn write_keys(

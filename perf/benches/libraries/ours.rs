@@ -4,6 +4,7 @@ use crate::Contender;
 use crate::world::{CELL, Frames, Hop, World};
 use drover_crypto::backend::WithSuite;
 use drover_crypto::{BATCH, Cell, LayerJob, Layers, OpenJob, Records, SealJob, Suite, cells};
+use drover_nic::huge;
 use drover_wire::record::{Aad, FIRST_BYTE, HEADER};
 
 /// Makes the contender of a back end.
@@ -15,12 +16,19 @@ impl WithSuite for Make<'_> {
     fn with<C: Suite>(self) -> Self::Out {
         let world = self.0;
         Box::new(Ours::<C> {
-            open: world.open.iter().map(C::Records::key).collect(),
-            seal: world.seal.iter().map(C::Records::key).collect(),
-            layers: world.layers.iter().map(C::Layers::key).collect(),
+            open: slab(world.open.iter().map(C::Records::key)),
+            seal: slab(world.seal.iter().map(C::Records::key)),
+            layers: slab(world.layers.iter().map(C::Layers::key)),
             cells: cells(BATCH),
         })
     }
+}
+
+/// Keys side by side, on huge pages where there are any, as in a mix.
+fn slab<K>(keys: impl ExactSizeIterator<Item = K>) -> Vec<K> {
+    let mut slab = huge::vec(keys.len());
+    slab.extend(keys);
+    slab
 }
 
 struct Ours<C: Suite> {

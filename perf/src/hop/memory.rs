@@ -1,15 +1,17 @@
 //! How much memory a cell's way through the worker touches: the figure beside every rate.
 //!
-//! Counted are the distinct cache lines that a worker must touch for one cell, from the sizes of its own tables'
-//! elements, each rounded up to whole lines; a line that two steps touch counts once. An element counts whole, also where
-//! a step reads only a part of it. Not counted: what stays in the first-level cache whatever the world's size (counters,
+//! Counted are the distinct cache lines that a worker must touch for one cell, from the layout of its own types, each
+//! rounded up to whole lines; a line that two steps touch counts once, also when it has left the caches between them. Keys,
+//! cells and circuits count whole. Not counted: what stays in the first-level cache whatever the world's size (counters,
 //! the class, the batch's own arrays, the top of the pool's free list, the code), and page tables.
 
 use super::frames::LABEL;
 use drover_crypto::{Cell, Layers, Records, Suite};
+use drover_dataplane::link::{HOT_LINES, LinkRx, ReadKeys};
 use drover_dataplane::state::State;
 use drover_wire::record::record_len;
 use serde::Serialize;
+use std::mem::offset_of;
 
 /// Bytes of a cache line.
 const LINE: usize = 64;
@@ -21,7 +23,8 @@ pub struct Memory {
     pub arrival_frame: usize,
     /// The line of the index from the sender's address to the link.
     pub address_index: usize,
-    /// The link's receiving half.
+    /// The link's receiving half: what says which keys to try, those keys, and of their window the number that it has got
+    /// to and a word.
     pub link_rx: usize,
     /// Keys that open: mask and record.
     pub open_keys: usize,
@@ -35,7 +38,7 @@ pub struct Memory {
     pub layer_key: usize,
     /// The way out, with its queue.
     pub egress: usize,
-    /// The link's sending half, and the line of the slots' owners.
+    /// Of the link's sending half what every record needs, and the line of the slots' owners.
     pub link_tx: usize,
     /// Keys that seal: mask and record.
     pub seal_keys: usize,
@@ -52,14 +55,14 @@ impl Memory {
         Memory {
             arrival_frame: frame,
             address_index: LINE,
-            link_rx: lines(element(&state.rx)),
+            link_rx: offset_of!(LinkRx, keys) + offset_of!(ReadKeys, counted) + 2 * LINE,
             open_keys: lines(masks) + lines(keys),
             cell: lines(size_of::<Cell<S>>()),
             circuit_index: LINE,
             ingress: lines(element(&state.ingress)),
             layer_key: lines(size_of::<<C::Layers as Layers>::Key>()),
             egress: lines(element(&state.egress)),
-            link_tx: lines(element(&state.tx)) + LINE,
+            link_tx: HOT_LINES * LINE + LINE,
             seal_keys: lines(masks) + lines(keys),
             departure_frame: frame + LINE,
         }
@@ -83,13 +86,15 @@ impl Memory {
 
     /// Of a record sent in an owned slot without a cell: chaff. The chaff cell stays in the first-level cache.
     pub fn sent(&self) -> usize {
-        self.egress + self.sent_unowned()
+        let Memory { egress, link_tx, seal_keys, departure_frame, .. } = self;
+        egress + link_tx + seal_keys + departure_frame
     }
 
     /// Of a record sent in a slot that nobody owns, without a cell.
     pub fn sent_unowned(&self) -> usize {
         let Memory { link_tx, seal_keys, departure_frame, .. } = self;
-        link_tx + seal_keys + departure_frame
+        // The lists of control and best effort beside what every record needs.
+        link_tx + LINE + seal_keys + departure_frame
     }
 
     /// Of a record of chaff that came: its cell stays in the first-level cache.
