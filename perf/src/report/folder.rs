@@ -100,6 +100,10 @@ impl Folder {
             Err(error) => folder.notes.push(error),
         }
         folder.read_histograms(dir);
+        // A run that failed left it in place of a summary.
+        if let Ok(bytes) = bounded(&dir.join("failure.txt"), JSON_MAX) {
+            folder.notes.insert(0, format!("The run failed: {}", String::from_utf8_lossy(&bytes).trim()));
+        }
         Ok(folder)
     }
 
@@ -189,10 +193,13 @@ mod tests {
         std::fs::write(dir.path().join("config.json"), "{\"links\": 3}").unwrap();
         std::fs::write(dir.path().join("host.json"), "{").unwrap();
         std::fs::write(dir.path().join("x.hgrm"), "no numbers").unwrap();
+        std::fs::write(dir.path().join("failure.txt"), "a cell was lost\n").unwrap();
         std::fs::create_dir(dir.path().join("trials.csv")).unwrap();
         let folder = Folder::read(dir.path()).unwrap();
         let notes = folder.notes.join("\n");
-        for word in ["host.json is no JSON", "summary.json: ", "trials.csv: not a plain file", "x.hgrm: "] {
+        for word in
+            ["host.json is no JSON", "summary.json: ", "trials.csv: not a plain file", "x.hgrm: ", "failed: a cell"]
+        {
             assert!(notes.contains(word), "{notes}");
         }
         let large = dir.path().join("config.json");
