@@ -124,7 +124,7 @@ impl Search {
     }
 
     /// What to measure next; `None` when all goals are done. Until the answer is told it stays the same.
-    pub fn next(&mut self) -> Option<Ask> {
+    pub fn ask(&mut self) -> Option<Ask> {
         if !self.warmed_up {
             self.at = Some(self.top);
             return Some(Ask { load: self.load(self.top), duration_s: self.goals[0].initial_trial_s });

@@ -22,9 +22,9 @@ fn goals() -> [Goal; 2] {
 fn search(least: f64, most: f64, mut loss: impl FnMut(f64) -> f64) -> ([Found; 2], usize) {
     let mut search = Search::new(least, most, &goals()).unwrap();
     let mut trials = 0;
-    while let Some(ask) = search.next() {
+    while let Some(ask) = search.ask() {
         assert!(ask.load >= least * 0.999_999 && ask.load <= most * 1.000_001 && ask.duration_s == 1.0);
-        assert_eq!(search.next(), Some(ask), "asking twice changes nothing");
+        assert_eq!(search.ask(), Some(ask), "asking twice changes nothing");
         search.told(ask.duration_s, loss(ask.load));
         trials += 1;
         assert!(trials < 5_000, "the search does not end");
@@ -93,7 +93,7 @@ fn a_few_bad_trials_do_not_move_the_rate() {
 fn what_cannot_be_measured_is_avoided_and_nothing_is_made_of_it() {
     let mut search = Search::new(1e5, 1e7, &goals()).unwrap();
     let mut trials = 0;
-    while let Some(ask) = search.next() {
+    while let Some(ask) = search.ask() {
         trials += 1;
         assert!(trials < 5_000);
         // The generator gives no more than 4 million.
@@ -107,7 +107,7 @@ fn what_cannot_be_measured_is_avoided_and_nothing_is_made_of_it() {
     assert!(found.upper.is_none() && found.complete && !found.regular);
     assert!(found.lower.unwrap() <= 4e6 && found.lower.unwrap() == search.most());
     let mut none = Search::new(1e5, 1.01e5, &goals()).unwrap();
-    while none.next().is_some() && none.told_invalid() {}
+    while none.ask().is_some() && none.told_invalid() {}
     assert_eq!(none.found(0).lower, None);
 }
 
@@ -116,7 +116,7 @@ fn a_search_that_is_stopped_tells_what_it_knows() {
     let mut search = Search::new(1e5, 1e7, &goals()).unwrap();
     assert_eq!(search.found(0).lower, None);
     for _ in 0..25 {
-        let ask = search.next().unwrap();
+        let ask = search.ask().unwrap();
         search.told(ask.duration_s, device(2e6)(ask.load));
     }
     let found = search.found(0);
@@ -170,7 +170,7 @@ proptest! {
         let goal = Goal { exceed_ratio: exceed, width, duration_sum_s: sum, ..goals()[0] };
         let mut search = Search::new(1e5, 1e7, &[goal]).unwrap();
         let mut trials = 0;
-        while let Some(ask) = search.next() {
+        while let Some(ask) = search.ask() {
             search.told(ask.duration_s, device(capacity)(ask.load));
             trials += 1;
             prop_assert!(trials < 1_000);

@@ -96,9 +96,9 @@ fn cards(plan: &Plan, summary: &Value) -> String {
     for figure in plan.figures {
         let Some(value) = tools::at(summary, figure.key).and_then(Value::as_f64) else { continue };
         let (number, unit) = figure.unit.show(value);
-        let _ = write!(
+        let _ = writeln!(
             out,
-            "<div class=\"card\" title=\"{}\"><p class=\"label\">{}</p><p class=\"value\">{}<small>{}</small></p>{}</div>\n",
+            "<div class=\"card\" title=\"{}\"><p class=\"label\">{}</p><p class=\"value\">{}<small>{}</small></p>{}</div>",
             escape(figure.meaning),
             escape(figure.label),
             escape(&number),

@@ -105,6 +105,9 @@ fn trials(table: &Table, y: &str, unit: Unit, name: &str, by: Option<&str>, x: O
     plot.finish()
 }
 
+/// A place on the horizontal axis, and the quartiles of the values there.
+type Place = (f64, [f64; 3]);
+
 /// Medians and quartiles against another column, which has few values.
 fn against(
     table: &Table,
@@ -113,7 +116,7 @@ fn against(
     unit: Unit,
     name: &str,
 ) -> String {
-    let mut found: Vec<(&str, Vec<(f64, [f64; 3])>)> = Vec::new();
+    let mut found: Vec<(&str, Vec<Place>)> = Vec::new();
     for (column, label) in columns {
         let points = series(table, Some(x), column, None).pop().map(|one| one.1).unwrap_or_default();
         let mut groups: Vec<(f64, Vec<f64>)> = Vec::new();

@@ -120,7 +120,7 @@ fn nice(rough: f64) -> f64 {
 }
 
 fn nines(high: f64) -> Vec<(f64, String)> {
-    let mut ticks = vec![(0.0, "0 %".to_owned()), (0.301_03, "50 %".to_owned())];
+    let mut ticks = vec![(0.0, "0 %".to_owned()), (std::f64::consts::LOG10_2, "50 %".to_owned())];
     for nine in 1..=12 {
         if f64::from(nine) > high + 1e-9 {
             break;
