@@ -241,6 +241,13 @@ impl<C: Suite, const S: usize> Far<C, S> {
         Ok(())
     }
 
+    /// Slots have gone by without a record: the next one's number on `link` is about this one.
+    pub fn expect(&mut self, link: u32, number: u64) {
+        let next = &mut self.next_open[link as usize];
+        // Some of the slots before may still have theirs.
+        *next = (*next).max(number.saturating_sub(1 << 10));
+    }
+
     /// A wrong key to open with.
     pub fn break_open(&mut self, link: u32) {
         self.open_keys[link as usize] = C::Records::key(&RecordSecret { key: [1; 16], iv: [1; 12] });

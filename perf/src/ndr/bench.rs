@@ -251,6 +251,8 @@ impl<C: Suite, const S: usize> Bench<C, S> {
             answering.join().unwrap_or_else(panicked)?;
             seconds
         })?;
+        while !self.rig.worker.port.receive(BURST).is_empty() {}
+        while self.rig.wire.take(|_, _| {}) {}
         self.kept.clear();
         // What the answering port took, the worker never saw.
         self.delivered = self.rig.worker.state.counters.received + self.rig.wire.lost();
@@ -279,6 +281,7 @@ impl<C: Suite, const S: usize> Bench<C, S> {
         let begin = now() + LEAD_NS;
         self.rig.worker.state.classes[0].change_at(begin, rate);
         self.rig.serve();
+        self.tell_numbers(begin);
         let before = self.totals();
         let end = begin + (duration_s * 1e9) as u64;
         let rest = end + REST_ROUNDS * round_ns + REST_NS;
@@ -302,7 +305,7 @@ impl<C: Suite, const S: usize> Bench<C, S> {
         let old = before.waiting.saturating_sub(after.waiting);
         let dropped: u64 = drops.iter().map(|drop| drop.1).sum();
         let lost = (unreceived + waiting + dropped).saturating_sub(old);
-        let missing = delivered.intended - delivered.offered;
+        let missing = delivered.intended.saturating_sub(delivered.offered);
         let invalid = if missing as f64 > MISSING_MAX * delivered.intended as f64 {
             Some(Invalid::Slow)
         } else if delivered.lag_ns > round_ns / 4 {
@@ -313,6 +316,15 @@ impl<C: Suite, const S: usize> Bench<C, S> {
             None
         };
         Ok(Trial { load, duration_s, delivered, lost, unreceived, waiting, drops, missed, checked, invalid })
+    }
+
+    /// Tells the far ends which numbers come next: those of the slots that have gone by meanwhile.
+    fn tell_numbers(&mut self, begin: u64) {
+        let state = &self.rig.worker.state;
+        let slot = state.classes[0].slot_at(begin);
+        for (link, tx) in state.tx.iter().enumerate() {
+            self.far.expect(link as u32, slot.wrapping_add(tx.keys.base));
+        }
     }
 
     /// The worker on its core and the generator on its own, through a trial; what was delivered, and slots missed.
