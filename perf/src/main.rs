@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         Tool::Links(args) => ("links", links::cli::run(&args)),
         Tool::Chaff(args) => ("chaff", chaff::cli::run(&args)),
         Tool::Compare(args) => ("compare", compare::cli::run(&args)),
-        Tool::Circuits(args) => ("circuits", circuits::cli::run(&args).map_err(Error::Failed)),
+        Tool::Circuits(args) => ("circuits", circuits::cli::run(&args)),
         Tool::Cores(args) => ("cores", cores::cli::run(&args)),
         Tool::Ndr(args) => ("ndr", ndr::cli::run(&args)),
         Tool::Pace(args) => ("pace", pace::cli::run(&args)),

@@ -58,7 +58,7 @@ pub struct Setting {
 pub enum Invalid {
     /// The generator offered too few cells.
     Slow,
-    /// The generator stood still for more than a quarter of a round, and then offered a burst.
+    /// The generator was kept from its core: it offered too few for that, or a burst after a quarter of a round.
     Stalled,
     /// Frames of the worker found no room: the generator did not take them in time.
     Refused,
@@ -73,7 +73,7 @@ impl Invalid {
     fn text(self) -> &'static str {
         match self {
             Invalid::Slow => "the generator offered too few",
-            Invalid::Stalled => "the generator stood still for more than a quarter of a round",
+            Invalid::Stalled => "the generator was kept from its core",
             Invalid::Refused => "the generator did not take the worker's frames in time",
         }
     }
@@ -306,8 +306,10 @@ impl<C: Suite, const S: usize> Bench<C, S> {
         let dropped: u64 = drops.iter().map(|drop| drop.1).sum();
         let lost = (unreceived + waiting + dropped).saturating_sub(old);
         let missing = delivered.intended.saturating_sub(delivered.offered);
+        // What it could have offered while it stood still.
+        let stalled = (delivered.stalled_ns as f64 / 1e9 * load * 1.5) as u64;
         let invalid = if missing as f64 > MISSING_MAX * delivered.intended as f64 {
-            Some(Invalid::Slow)
+            Some(if missing <= stalled { Invalid::Stalled } else { Invalid::Slow })
         } else if delivered.lag_ns > round_ns / 4 {
             Some(Invalid::Stalled)
         } else if after.refused > before.refused {

@@ -11,6 +11,8 @@ use drover_wire::record::record_len;
 const CHUNK: usize = 128;
 /// Cells delivered, and frames taken, before the other is looked at.
 const BURST: usize = 32;
+/// A longer step between two readings of the clock, ns, is no sealing: the generator was off its core.
+const STALL_NS: u64 = 200_000;
 /// Frames that are kept to be checked after the trial.
 pub const KEPT_MAX: usize = 1 << 15;
 
@@ -73,6 +75,8 @@ pub struct Delivered {
     pub intended: u64,
     /// The longest that a cell was offered after its instant, ns.
     pub lag_ns: u64,
+    /// Time in which the generator stood still, ns: steps between two readings of the clock longer than 200 µs.
+    pub stalled_ns: u64,
     /// Frames that the worker sent.
     pub taken: u64,
 }
@@ -93,6 +97,7 @@ pub fn deliver<C: Suite, const S: usize>(
     while now() < plan.begin {
         done.taken += take(wire, kept);
     }
+    let mut last = now();
     'trial: while done.offered < plan.most {
         chunk.clear();
         chunk.extend(coming.by_ref().take(CHUNK));
@@ -104,6 +109,10 @@ pub fn deliver<C: Suite, const S: usize>(
             let due = plan.begin + instant(done.offered);
             let at = loop {
                 let at = now();
+                if at - last > STALL_NS {
+                    done.stalled_ns += at - last;
+                }
+                last = at;
                 if at >= plan.end {
                     break 'trial;
                 }

@@ -79,6 +79,7 @@ pub struct Row {
     departures: u64,
     missed: u64,
     refused: u64,
+    switches: Option<u64>,
 }
 
 impl Row {
@@ -89,8 +90,8 @@ impl Row {
             Kind::Worker => "worker",
             Kind::Machine => "bare loop",
         };
-        let Window { at_s, departures, missed, refused, .. } = *window;
-        Row { kind, at_s, p50_ns, p99_ns, p999_ns, max_ns, departures, missed, refused }
+        let Window { at_s, departures, missed, refused, switches, .. } = *window;
+        Row { kind, at_s, p50_ns, p99_ns, p999_ns, max_ns, departures, missed, refused, switches }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::machine;
 use crate::live::{Grid, Stamp, Stamped, draw_keys, histogram, record};
 use crate::pin;
+use crate::probe::Noise;
 use drover_crypto::{BATCH, Suite};
 use drover_dataplane::class::Rate;
 use drover_dataplane::limits::RAW_WAITING_MAX;
@@ -82,6 +83,8 @@ pub struct Window {
     pub unstamped: u64,
     /// Departures as the worker counts them.
     pub departures: u64,
+    /// How often the scheduler put the thread off its core meanwhile; `None` where the kernel does not say.
+    pub switches: Option<u64>,
 }
 
 /// The port below the stamps.
@@ -181,15 +184,17 @@ impl<C: Suite, const S: usize> Bench<C, S> {
         let Setting { window, rhythm, core, .. } = self.setting;
         self.grid.set_epoch(now() + LEAD_NS);
         let (grid, end) = (&self.grid, self.grid.epoch() + window.as_nanos() as u64);
-        let lateness = std::thread::scope(|scope| {
+        let (lateness, switches) = std::thread::scope(|scope| {
             let turning = scope.spawn(move || {
                 settle(core)?;
-                Ok::<_, String>(machine::bare_loop(grid, rhythm, end))
+                let noise = Noise::now();
+                let lateness = machine::bare_loop(grid, rhythm, end);
+                Ok::<_, String>((lateness, switches_since(&noise)))
             });
             turning.join().unwrap_or_else(|_| Err("the bare loop panicked".to_owned()))
         })?;
         let departures = lateness.len();
-        Ok(Window { kind: Kind::Machine, at_s, lateness, missed: 0, refused: 0, unstamped: 0, departures })
+        Ok(Window { kind: Kind::Machine, at_s, lateness, missed: 0, refused: 0, unstamped: 0, departures, switches })
     }
 
     fn worker_window(&mut self, at_s: f64) -> Result<Window, String> {
@@ -203,7 +208,7 @@ impl<C: Suite, const S: usize> Bench<C, S> {
         let Bench { worker, stamps, wire, publisher, grid, .. } = self;
         let (stop, end) = (AtomicBool::new(false), grid.epoch() + window.as_nanos() as u64);
         let mut found = Fetched { lateness: histogram(), early: 0 };
-        let missed = std::thread::scope(|scope| {
+        let (missed, switches) = std::thread::scope(|scope| {
             let (stop, grid, found) = (&stop, &*grid, &mut found);
             let turning = scope.spawn(move || {
                 settle(core)?;
@@ -220,10 +225,12 @@ impl<C: Suite, const S: usize> Bench<C, S> {
                         std::thread::sleep(Duration::from_nanos(tick));
                     }
                 }
+                let noise = Noise::now();
                 run(worker, rhythm, stop, publisher);
+                let switches = switches_since(&noise);
                 // What was due when a stall ended the window is late or missed, and not forgotten.
                 worker.turn(now());
-                Ok(totals(worker)[0] - missed)
+                Ok((totals(worker)[0] - missed, switches))
             });
             let fetching = scope.spawn(move || {
                 if let Some(other) = other {
@@ -238,16 +245,17 @@ impl<C: Suite, const S: usize> Bench<C, S> {
                     }
                     std::thread::sleep(FETCH);
                 }
-                let missed = turning.join().unwrap_or_else(|_| Err("the worker panicked".to_owned()))?;
+                let counted = turning.join().unwrap_or_else(|_| Err("the worker panicked".to_owned()))?;
                 found.fetch(stamps, wire, grid);
-                Ok::<u64, String>(missed)
+                Ok::<(u64, Option<u64>), String>(counted)
             });
             fetching.join().unwrap_or_else(|_| Err("the fetcher of stamps panicked".to_owned()))
         })?;
         let after = totals(&self.worker);
         let (refused, departures) = (after[1] - before[1], after[2] - before[2] - found.early);
         let unstamped = self.worker.port.lost() - unstamped;
-        Ok(Window { kind: Kind::Worker, at_s, lateness: found.lateness, missed, refused, unstamped, departures })
+        let lateness = found.lateness;
+        Ok(Window { kind: Kind::Worker, at_s, lateness, missed, refused, unstamped, departures, switches })
     }
 }
 
@@ -274,6 +282,11 @@ impl Fetched {
 fn totals<C: Suite, const S: usize>(worker: &Worker<Stamped<Below>, C, NoTerminal, S>) -> [u64; 3] {
     let counters = &worker.state.counters;
     [counters.class_missed.iter().sum(), worker.port.counters().refused, counters.sent]
+}
+
+/// How often the scheduler has put the calling thread off its core since then.
+fn switches_since(noise: &Noise) -> Option<u64> {
+    noise.until(&Noise::now()).1.map(|switches| switches as u64)
 }
 
 /// The worker's core, and timers as exact as they come.

@@ -512,7 +512,7 @@ const CIRCUITS: Plan = Plan {
         Chart::Percentiles {
             heading: "Lateness by percentile",
             lead: "All windows of a kind together.",
-            prefix: "",
+            prefix: "lateness",
             unit: Unit::Ns,
             name: "lateness",
         },
