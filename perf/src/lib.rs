@@ -12,6 +12,7 @@ pub mod cores;
 pub mod floor;
 pub mod hop;
 pub mod host;
+pub mod latency;
 pub mod links;
 pub mod live;
 pub mod ndr;

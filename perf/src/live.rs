@@ -5,7 +5,7 @@ mod grid;
 mod stamped;
 
 pub use grid::{Cursor, Grid};
-pub use stamped::{LOG, Stamp, Stamped};
+pub use stamped::{LOG, Stamp, Stamped, Taken};
 
 use drover_dataplane::keys::GenerationSecrets;
 use hdrhistogram::Histogram;

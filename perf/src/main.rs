@@ -3,7 +3,7 @@
 
 use clap::{Parser, Subcommand};
 use drover_perf::output::Error;
-use drover_perf::{chaff, circuits, compare, cores, floor, hop, links, ndr, pace, report};
+use drover_perf::{chaff, circuits, compare, cores, floor, hop, latency, links, ndr, pace, report};
 use std::process::ExitCode;
 
 /// Measures a Drover node. Every figure comes with its floor, measured in the same run.
@@ -22,6 +22,7 @@ enum Tool {
     Chaff(chaff::cli::Args),
     Circuits(circuits::cli::Args),
     Cores(cores::cli::Args),
+    Latency(latency::cli::Args),
     Ndr(ndr::cli::Args),
     Pace(pace::cli::Args),
     Report(report::cli::Args),
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Tool::Compare(args) => ("compare", compare::cli::run(&args)),
         Tool::Circuits(args) => ("circuits", circuits::cli::run(&args)),
         Tool::Cores(args) => ("cores", cores::cli::run(&args)),
+        Tool::Latency(args) => ("latency", latency::cli::run(&args)),
         Tool::Ndr(args) => ("ndr", ndr::cli::run(&args)),
         Tool::Pace(args) => ("pace", pace::cli::run(&args)),
         Tool::Report(args) => ("report", report::cli::run(&args).map_err(Error::Failed)),

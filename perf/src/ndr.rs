@@ -80,8 +80,8 @@ pub fn measure<C: Suite, const S: usize>(
                 search.told(ask.duration_s, trial.loss_ratio());
                 true
             }
-            // A stall says nothing of the load: it is tried again.
-            Some(why) => why.is_stall() || search.told_invalid(),
+            // It is tried again, and after a few of these the search keeps below.
+            Some(_) => search.told_invalid(),
         };
         trials.push((trial, verdict));
         if !goes_on {

@@ -286,7 +286,7 @@ pub fn apply(frame: &mut [u8], mask: &MaskJob) {
 }
 
 /// The body of a way's cell, which both far ends can draw (SplitMix64: bytes to tell cells apart, nothing secret).
-fn draw_body(seed: u64, way: u32, counter: u64, body: &mut [u8]) {
+pub fn draw_body(seed: u64, way: u32, counter: u64, body: &mut [u8]) {
     let mut state = seed ^ (u64::from(way) << 32) ^ counter;
     for word in body.as_chunks_mut::<8>().0 {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);

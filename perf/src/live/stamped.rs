@@ -17,6 +17,15 @@ pub struct Stamp {
     pub sent: bool,
 }
 
+/// Frames that one call of `receive` took.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Taken {
+    /// When, monotonic ns.
+    pub at: u64,
+    /// How many.
+    pub frames: usize,
+}
+
 struct Staged {
     to: Endpoint,
     len: usize,
@@ -33,6 +42,7 @@ pub struct Stamped<P> {
     head: usize,
     reserved: usize,
     log: Producer<Stamp>,
+    taken: Option<Producer<Taken>>,
     lost: u64,
     clock: fn() -> u64,
 }
@@ -43,7 +53,15 @@ impl<P: Port> Stamped<P> {
         let (log, stamps) = ring(LOG, Stamp::default);
         let frame = || Staged { to: Endpoint::NONE, len: 0, data: [0; FRAME] };
         let frames = (0..port.capabilities().tx_ring).map(|_| frame()).collect();
-        (Stamped { port, frames, head: 0, reserved: 0, log, lost: 0, clock }, stamps)
+        (Stamped { port, frames, head: 0, reserved: 0, log, taken: None, lost: 0, clock }, stamps)
+    }
+
+    /// As [`Stamped::new`], and every `receive` that took something is told at the last end: one more clock read each.
+    pub fn with_taken(port: P, clock: fn() -> u64) -> (Stamped<P>, Consumer<Stamp>, Consumer<Taken>) {
+        let (mut port, stamps) = Stamped::new(port, clock);
+        let (log, taken) = ring(LOG, Taken::default);
+        port.taken = Some(log);
+        (port, stamps, taken)
     }
 
     /// Stamps that found no room.
@@ -87,7 +105,12 @@ impl<P: Port> Port for Stamped<P> {
     }
 
     fn receive(&mut self, limit: usize) -> RxBurst<'_> {
-        self.port.receive(limit)
+        let burst = self.port.receive(limit);
+        if let Some(log) = self.taken.as_mut().filter(|_| !burst.is_empty()) {
+            let taken = Taken { at: (self.clock)(), frames: burst.len() };
+            self.lost += u64::from(!log.push_with(|slot| *slot = taken));
+        }
+        burst
     }
 
     fn reserve(&mut self, count: usize, len: usize) -> TxBurst<'_> {
@@ -177,6 +200,20 @@ mod tests {
         let bytes = [(A, vec![1; 3]), (A, vec![2; 3]), (B, vec![0; 5]), (B, vec![1; 5]), (B, vec![2; 5])];
         assert_eq!(frames, bytes);
         assert_eq!(port.lost(), 0);
+    }
+
+    #[test]
+    fn what_was_received_is_told() {
+        let (port, mut wire) = memory::port_and_wire(A, 8);
+        let (mut port, _stamps, mut taken) = Stamped::with_taken(port, || 5);
+        assert!(port.receive(BURST).is_empty());
+        for _ in 0..3 {
+            assert!(wire.deliver(B, b"x"));
+        }
+        assert_eq!([2, 1, 0], [(); 3].map(|()| port.receive(2).len()));
+        let mut seen = Vec::new();
+        while taken.pop_with(|taken| seen.push(*taken)).is_some() {}
+        assert_eq!(seen, [Taken { at: 5, frames: 2 }, Taken { at: 5, frames: 1 }]);
     }
 
     #[test]

@@ -65,11 +65,6 @@ pub enum Invalid {
 }
 
 impl Invalid {
-    /// It says nothing of the load.
-    pub fn is_stall(self) -> bool {
-        self != Invalid::Slow
-    }
-
     fn text(self) -> &'static str {
         match self {
             Invalid::Slow => "the generator offered too few",
@@ -278,6 +273,8 @@ impl<C: Suite, const S: usize> Bench<C, S> {
         let round_ns = (self.ways() as f64 * 1e9 / load) as u64;
         let rate = Rate { round_ns, slots: self.shape.slots };
         self.rig.worker.turn(now());
+        // What the trial before left on the wire has numbers from before the slots that went by since.
+        while self.rig.wire.take(|_, _| {}) {}
         let begin = now() + LEAD_NS;
         self.rig.worker.state.classes[0].change_at(begin, rate);
         self.rig.serve();

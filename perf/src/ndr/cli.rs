@@ -179,6 +179,8 @@ struct Measure<'r> {
 
 /// Part of the generator's ceiling that is offered at most: it also takes frames while it delivers.
 const OF_CEILING: f64 = 0.9;
+/// Cells a second of each link at most: a record's number has 16 bits on the wire, and a stall of a second must not lose it.
+const OF_LINK: f64 = 20_000.0;
 
 impl WithSuite for Measure<'_> {
     type Out = Result<Report, String>;
@@ -199,7 +201,7 @@ impl Measure<'_> {
         let mut bench = Bench::<C, S>::new(&shape, setting)?;
         let ceiling = bench.ceiling()?;
         eprintln!("the generator alone delivers {:.3} million cells a second", ceiling / 1e6);
-        let most = most.unwrap_or(OF_CEILING * ceiling);
+        let most = most.unwrap_or(OF_CEILING * ceiling).min(OF_LINK * shape.links as f64);
         let mut search = Search::new(least, most, &goals)
             .map_err(|error| format!("{error}: the generator's ceiling is {ceiling:.0}; give a lower --min-rate"))?;
         let measured = measure(&mut bench, &mut search, &goals, ceiling, time, &mut run.probe)?;

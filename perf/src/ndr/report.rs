@@ -169,7 +169,8 @@ impl Report {
         let mut notes: Vec<String> = [ndr.note("NDR"), pdr.note("PDR")].into_iter().flatten().collect();
         if invalid > 0 {
             let all = measured.trials.len();
-            notes.push(format!("{invalid} of {all} trials were invalid: the generator was kept from its work."));
+            notes.push(format!("{invalid} of {all} trials were invalid, the generator's fault: they count for nothing, and a load with three of them \
+                 is given up, with those above it."));
         }
         let About { backend, cell, links, circuits, ring, records_per_cell, cores, loads } = about;
         Report {

@@ -15,7 +15,7 @@ const GRID_MAX: usize = 1 << 16;
 /// Invalid trials at one load before the search keeps below it.
 const INVALID_MAX: u32 = 3;
 /// How far below, as a natural logarithm.
-const BELOW_INVALID: f64 = 0.05;
+const BELOW_INVALID: f64 = 0.1;
 
 /// What to measure next.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -169,7 +169,7 @@ impl Search {
             if place == 0 {
                 return false;
             }
-            // A twentieth below, not a step: what the generator cannot give by one step it cannot give by the next.
+            // A tenth below, not a step: what the generator cannot give by one step it cannot give by the next.
             let below = (BELOW_INVALID / self.step).ceil() as usize;
             self.top = self.top.min(place.saturating_sub(below.max(1)));
         }

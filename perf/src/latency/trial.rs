@@ -1,0 +1,320 @@
+//! One trial: workers on their threads, and everything else on another: the generator, the cables between mixes, and what
+//! watches the last one.
+
+use super::chain::{Chain, Mix, Outside};
+use crate::hop::far::Coming;
+use crate::hop::shape::Shape;
+use crate::hop::{endpoint, link_of};
+use crate::live::{Stamp, Taken, histogram, record};
+use crate::pin;
+use drover_crypto::Suite;
+use drover_dataplane::drops::DropReason;
+use drover_dataplane::run::now;
+use hdrhistogram::Histogram;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Rounds before anything is counted, for each mix.
+const WARM_UP_ROUNDS: u64 = 3;
+/// From the trial's begin to its first cell, ns.
+const LEAD_NS: u64 = 10_000_000;
+/// Rounds after the last cell, for each mix.
+const REST_ROUNDS: u64 = 2;
+/// Cells sealed at once, ahead of their instants.
+const CHUNK: usize = 64;
+/// Frames moved along one cable before something else is looked at.
+const BURST: usize = 32;
+/// One of so many links to the right is opened.
+const OPENED_EVERY: u32 = 8;
+/// Frames that are kept to be opened after the trial.
+const KEPT_MAX: usize = 1 << 17;
+/// Instants of arrival that wait for the first mix to take their cells.
+const ARRIVED_MAX: usize = 1 << 20;
+/// Rounds whose order of cells is drawn anew; then they come again.
+const ORDERS: usize = 8;
+
+/// Where and how long.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// Cores of threads of workers: mixes take turns over them.
+    pub worker_cores: Vec<usize>,
+    /// The core of everything else.
+    pub other_core: usize,
+    /// Time in which cells are offered that count.
+    pub time: Duration,
+}
+
+/// What a trial found.
+pub struct Found {
+    /// From delivery to the last departure, ns.
+    pub total: Histogram<u64>,
+    /// The last mix's departures against their slots, cells and chaff, ns.
+    pub late: Histogram<u64>,
+    /// From delivery to the turn that took the cell from the first mix's port, ns.
+    pub taken: Histogram<u64>,
+    /// Cells whose way was watched, and how many of these came.
+    pub watched: u64,
+    /// Of these, those that came out.
+    pub came: u64,
+    /// Cells dropped by all mixes, by reason.
+    pub drops: Vec<(&'static str, u64)>,
+    /// Slots missed by all mixes.
+    pub missed: u64,
+    /// Length of a round, ns.
+    pub round_ns: u64,
+    /// The longest that a cell was offered after its instant, ns.
+    pub lag_ns: u64,
+}
+
+/// What the other thread sees.
+struct Watch {
+    /// Which ways are watched.
+    watched: Vec<bool>,
+    /// When each watched way's cells were delivered, in order.
+    arrivals: Vec<Vec<u64>>,
+    /// When each frame was delivered to the first mix, until it is taken.
+    arrived: std::collections::VecDeque<u64>,
+    /// Frames of watched links: link, departure, bytes.
+    kept: Vec<(u32, u64, Box<[u8]>)>,
+    late: Histogram<u64>,
+    taken: Histogram<u64>,
+    lag_ns: u64,
+    /// Nothing before is counted.
+    from: u64,
+}
+
+/// Offers `load` cells a second to the first mix of a chain, and watches what comes out of the last.
+///
+/// # Errors
+/// A core that cannot be had; a record that does not open or a cell that nobody sealed.
+pub fn trial<C: Suite, const S: usize>(chain: &mut Chain<C, S>, load: f64, setting: &Setting) -> Result<Found, String> {
+    let mixes = chain.workers.len() as u64;
+    let round_ns = (chain.order.len() as f64 * 1e9 / load) as u64;
+    let begin = now() + LEAD_NS;
+    chain.set_round(begin, round_ns);
+    let from = begin + mixes * WARM_UP_ROUNDS * round_ns;
+    let end = from + setting.time.as_nanos() as u64;
+    let rest = end + mixes * REST_ROUNDS * round_ns;
+    let mut rng = StdRng::from_os_rng();
+    let mut order = chain.order.clone();
+    let mut draw = || {
+        Shape::jitter(&mut order, &mut rng);
+        order.clone()
+    };
+    let orders: Vec<Vec<u32>> = (0..ORDERS).map(|_| draw()).collect();
+    let watched: Vec<bool> = chain.last.iter().map(|link| link.is_multiple_of(OPENED_EVERY)).collect();
+    let mut watch = Watch {
+        arrivals: vec![Vec::new(); watched.len()],
+        watched,
+        arrived: std::collections::VecDeque::with_capacity(ARRIVED_MAX),
+        kept: Vec::with_capacity(KEPT_MAX),
+        late: histogram(),
+        taken: histogram(),
+        lag_ns: 0,
+        from,
+    };
+    let before: u64 = chain.workers.iter().map(missed).sum();
+    let Chain { workers, outside, grid, .. } = chain;
+    let stop = AtomicBool::new(false);
+    let plan = Plan { load, begin, end, rest };
+    std::thread::scope(|scope| {
+        let stop = &stop;
+        let mut threads: Vec<Vec<&mut Mix<C, S>>> = setting.worker_cores.iter().map(|_| Vec::new()).collect();
+        for (at, worker) in workers.iter_mut().enumerate() {
+            let thread = at % threads.len();
+            threads[thread].push(worker);
+        }
+        let turning: Vec<_> = threads
+            .into_iter()
+            .zip(&setting.worker_cores)
+            .filter(|(mixes, _)| !mixes.is_empty())
+            .map(|(mut mixes, core)| {
+                scope.spawn(move || {
+                    pin::to(*core)?;
+                    while !stop.load(Ordering::Relaxed) {
+                        mixes.iter_mut().for_each(|mix| _ = mix.turn(now()));
+                    }
+                    Ok::<(), String>(())
+                })
+            })
+            .collect();
+        let watch = &mut watch;
+        let other = scope.spawn(move || {
+            let pinned = pin::to(setting.other_core);
+            attend(outside, watch, grid, &orders, plan);
+            stop.store(true, Ordering::Relaxed);
+            pinned
+        });
+        let other = other.join();
+        stop.store(true, Ordering::Relaxed);
+        for thread in turning {
+            thread.join().unwrap_or_else(|_| Err("a worker panicked".to_owned()))?;
+        }
+        other.unwrap_or_else(|_| Err("the generator panicked".to_owned()))
+    })?;
+    evaluate(chain, watch, before, round_ns)
+}
+
+/// Matches what left the last mix with what came to the first.
+fn evaluate<C: Suite, const S: usize>(
+    chain: &mut Chain<C, S>,
+    watch: Watch,
+    missed_before: u64,
+    round_ns: u64,
+) -> Result<Found, String> {
+    let mut total = histogram();
+    let mut came = 0;
+    for (link, at, frame) in &watch.kept {
+        let Some((way, place)) = chain.open(*link, frame)? else { continue };
+        let arrived = watch.arrivals[way as usize].get(place as usize);
+        let arrived = *arrived.ok_or_else(|| format!("cell {place} of way {way} came out and never went in"))?;
+        if arrived >= watch.from {
+            record(&mut total, at.saturating_sub(arrived));
+            came += 1;
+        }
+    }
+    let is_counted = |at: &&u64| **at >= watch.from;
+    let offered = watch.arrivals.iter().flatten().filter(is_counted).count() as u64;
+    let dropped = |reason: &DropReason| -> u64 {
+        chain.workers.iter().map(|worker| worker.state.counters.dropped(*reason)).sum()
+    };
+    let drops = DropReason::ALL.iter().map(|reason| (reason.name(), dropped(reason))).filter(|drop| drop.1 > 0);
+    let missed: u64 = chain.workers.iter().map(missed).sum();
+    Ok(Found {
+        total,
+        late: watch.late,
+        taken: watch.taken,
+        watched: offered,
+        came,
+        drops: drops.collect(),
+        missed: missed - missed_before,
+        round_ns,
+        lag_ns: watch.lag_ns,
+    })
+}
+
+fn missed<C: Suite, const S: usize>(worker: &Mix<C, S>) -> u64 {
+    worker.state.counters.class_missed.iter().sum()
+}
+
+#[derive(Clone, Copy)]
+struct Plan {
+    load: f64,
+    begin: u64,
+    end: u64,
+    rest: u64,
+}
+
+/// The other thread: offers cells at their instants, moves frames along the cables, watches.
+fn attend<C: Suite, const S: usize>(
+    outside: &mut Outside<C, S>,
+    watch: &mut Watch,
+    grid: &crate::live::Grid,
+    orders: &[Vec<u32>],
+    plan: Plan,
+) {
+    let Outside { wires, far, stamps, taken, unread, links } = outside;
+    let mut cables = Cables { wires, stamps, taken, unread, links: *links };
+    let mut coming = orders.iter().cycle().flatten().map(|way| Coming::Cell(*way));
+    let mut chunk = Vec::with_capacity(CHUNK);
+    let mut offered = 0u64;
+    'trial: loop {
+        chunk.clear();
+        chunk.extend(coming.by_ref().take(CHUNK));
+        far.seal(&chunk, 0);
+        for (arrival, frame) in far.arrivals.iter().zip(far.sealed()) {
+            let due = plan.begin + (offered as f64 * 1e9 / plan.load) as u64;
+            let at = loop {
+                let at = now();
+                if at >= plan.end {
+                    break 'trial;
+                }
+                if at >= due {
+                    break at;
+                }
+                cables.attend(watch, grid);
+            };
+            watch.lag_ns = watch.lag_ns.max(at - due);
+            if cables.wires[0].deliver(endpoint(arrival.link), frame) && watch.arrived.len() < ARRIVED_MAX {
+                watch.arrived.push_back(at);
+            }
+            offered += 1;
+            if let Some(way) = arrival.way.filter(|way| watch.watched[*way as usize]) {
+                watch.arrivals[way as usize].push(at);
+            }
+            if offered.is_multiple_of(BURST as u64) {
+                cables.attend(watch, grid);
+            }
+        }
+    }
+    while now() < plan.rest {
+        cables.attend(watch, grid);
+    }
+}
+
+struct Cables<'o> {
+    wires: &'o mut Vec<drover_nic::memory::MemoryWire>,
+    stamps: &'o mut drover_nic::ring::Consumer<Stamp>,
+    taken: &'o mut drover_nic::ring::Consumer<Taken>,
+    unread: &'o mut Vec<drover_nic::ring::Consumer<Stamp>>,
+    links: u32,
+}
+
+impl Cables<'_> {
+    /// Moves some frames along every cable, and takes some of what the last mix sent.
+    fn attend(&mut self, watch: &mut Watch, grid: &crate::live::Grid) {
+        let links = self.links;
+        for at in 0..self.wires.len() - 1 {
+            let (left, right) = self.wires.split_at_mut(at + 1);
+            for _ in 0..BURST {
+                // What goes to the right is the next mix's from its left; what little goes to the left ends here.
+                let moved = left[at].take(|to, data| {
+                    if let Some(link) = link_of(to).checked_sub(links) {
+                        right[0].deliver(endpoint(link), data);
+                    }
+                });
+                if !moved {
+                    break;
+                }
+            }
+        }
+        for stamps in &mut *self.unread {
+            for _ in 0..BURST {
+                if stamps.pop_with(|_| ()).is_none() {
+                    break;
+                }
+            }
+        }
+        self.watch_last(watch, grid);
+        while let Some(taken) = self.taken.pop_with(|taken| *taken) {
+            for _ in 0..taken.frames {
+                let Some(arrived) = watch.arrived.pop_front() else { break };
+                if arrived >= watch.from {
+                    record(&mut watch.taken, taken.at.saturating_sub(arrived));
+                }
+            }
+        }
+    }
+
+    /// Every stamp of a frame that the wire took has its frame, in order.
+    fn watch_last(&mut self, watch: &mut Watch, grid: &crate::live::Grid) {
+        let Some(wire) = self.wires.last_mut() else { return };
+        for _ in 0..BURST {
+            let Some(stamp) = self.stamps.pop_with(|stamp| *stamp) else { break };
+            let link = stamp.to.and_then(|to| link_of(to).checked_sub(self.links));
+            if let Some(late) = link.and_then(|link| grid.lateness(link, stamp.at)).filter(|_| stamp.at >= watch.from) {
+                record(&mut watch.late, late);
+            }
+            if stamp.sent {
+                wire.take(|_, data| {
+                    let link = link.filter(|link| link.is_multiple_of(OPENED_EVERY));
+                    if let Some(link) = link.filter(|_| watch.kept.len() < KEPT_MAX) {
+                        watch.kept.push((link, stamp.at, data.into()));
+                    }
+                });
+            }
+        }
+    }
+}
