@@ -103,7 +103,7 @@ impl WithSuite for Measure<'_> {
 
     fn with<C: drover_crypto::Suite>(self) -> Self::Out {
         let Measure { plan: Plan { time, window, links, rhythm, udp }, cores: [core, other], probe } = self;
-        let setting = Setting { links, slots: SLOTS, rhythm, udp, window, core, other: Some(other) };
+        let setting = Setting { links, slots: SLOTS, rhythm, udp, window, core, other: Some(other), tags: true };
         let mut flood = Flood::<C, CELL>::start(setting, other)?;
         // A window of each kind warms up.
         for with in [false, true] {

@@ -13,7 +13,7 @@ const TICK: Rhythm = Rhythm::Tick(1_000_000);
 fn setting(rhythm: Rhythm, udp: bool) -> Setting {
     let cores = pin::cores().unwrap();
     let (core, other) = (*cores.last().unwrap(), cores.iter().copied().find(|core| core != cores.last().unwrap()));
-    Setting { links: 20, slots: 4, rhythm, udp, window: Duration::from_millis(60), core, other }
+    Setting { links: 20, slots: 4, rhythm, udp, window: Duration::from_millis(60), core, other, tags: true }
 }
 
 /// Slots that were due, departures and misses of a window add up, however late the machine made them.
@@ -33,6 +33,8 @@ fn run(rhythm: Rhythm, udp: bool) {
     for window in measured.windows.iter().filter(|window| window.kind == Kind::Worker) {
         adds_up(window, bench.slots_of_window());
         assert!(!udp || window.refused == 0);
+        // A departure of a turn that came when it should is late by a turn's length at most, and what is sealed in time.
+        assert!(window.punctual_turns.len() <= window.lateness.len());
     }
     let total: u64 = measured.windows.iter().map(|window| window.lateness.len()).sum();
     assert_eq!(total, measured.worker.len() + measured.machine.len());

@@ -51,11 +51,13 @@ pub struct Departures {
     pub p99_us_flood: f64,
     /// With / without, and its 95 % bootstrap interval over windows.
     pub p99_ratio: Interval,
-    /// The same of the windows in which the scheduler left the worker on its core; null where there are fewer than three
-    /// of either kind.
-    pub p99_ratio_undisturbed: Option<Interval>,
-    /// Windows without and with the flood in which the scheduler did so.
-    pub undisturbed: [usize; 2],
+    /// The same of departures in turns that began on time: the machine's delays of the worker are left out; null where a
+    /// window has none.
+    pub p99_ratio_untagged: Option<Interval>,
+    /// Medians of these windows' 99th percentiles, without and with, µs; null likewise.
+    pub p99_us_untagged: Option<[f64; 2]>,
+    /// Part of the departures that are tagged, without and with: in turns that began 100 µs late or later.
+    pub tagged_share: [f64; 2],
     /// Slots missed without.
     pub missed_calm: u64,
     /// Slots missed with.
@@ -65,9 +67,6 @@ pub struct Departures {
     /// Windows of either kind.
     pub windows: usize,
 }
-
-/// Windows of either kind below which there is no interval.
-const WINDOWS_LEAST: usize = 3;
 
 /// A batch or a window as `trials.csv` has it.
 #[derive(Default, Serialize)]
@@ -80,6 +79,8 @@ pub struct Row {
     max_ns: Option<u64>,
     departures: Option<u64>,
     missed: Option<u64>,
+    untagged: Option<u64>,
+    untagged_p99_ns: Option<u64>,
     switches: Option<u64>,
 }
 
@@ -102,6 +103,9 @@ impl Row {
             max_ns: Some(max_ns),
             departures: Some(window.departures),
             missed: Some(window.missed),
+            untagged: Some(window.punctual_turns.len()),
+            untagged_p99_ns: (!window.punctual_turns.is_empty())
+                .then(|| Percentiles::of(&window.punctual_turns).p99_ns),
             switches: window.switches,
         }
     }
@@ -137,22 +141,30 @@ impl Departures {
     /// # Errors
     /// There are none.
     pub fn new(found: &Windows, seed: u64) -> Result<Departures, String> {
-        let p99 = |window: &Window| Percentiles::of(&window.lateness).p99_ns as f64 / 1e3;
-        let all = |at: usize| -> Vec<f64> { found.windows[at].iter().map(p99).collect() };
-        let calm = |at: usize| -> Vec<f64> {
-            found.windows[at].iter().filter(|window| window.switches == Some(0)).map(p99).collect()
-        };
-        let ([without, with], undisturbed) = ([all(0), all(1)], [calm(0), calm(1)]);
+        let p99 = |histogram| Percentiles::of(histogram).p99_ns as f64 / 1e3;
+        let [without, with] =
+            [0, 1].map(|at| found.windows[at].iter().map(|window| p99(&window.lateness)).collect::<Vec<_>>());
+        let untagged =
+            [0, 1].map(|at| found.windows[at].iter().map(|window| &window.punctual_turns).collect::<Vec<_>>());
+        let whole = untagged.iter().flatten().all(|histogram| !histogram.is_empty());
+        let [calm, flooded] = untagged.map(|all| all.into_iter().map(p99).collect::<Vec<_>>());
         let nothing = || "nothing was measured".to_owned();
         let (p99_us_calm, p99_us_flood) = median(&without).zip(median(&with)).ok_or_else(nothing)?;
-        let enough = undisturbed.iter().all(|windows| windows.len() >= WINDOWS_LEAST);
+        let tagged = |at: usize| {
+            let of = |value: fn(&Window) -> u64| found.windows[at].iter().map(value).sum::<u64>() as f64;
+            1.0 - of(|window| window.punctual_turns.len()) / of(|window| window.lateness.len()).max(1.0)
+        };
         let missed = |at: usize| found.windows[at].iter().map(|window| window.missed).sum();
         Ok(Departures {
             p99_us_calm,
             p99_us_flood,
             p99_ratio: ratio_of_medians(&without, &with, seed).ok_or_else(nothing)?,
-            p99_ratio_undisturbed: ratio_of_medians(&undisturbed[0], &undisturbed[1], seed).filter(|_| enough),
-            undisturbed: [undisturbed[0].len(), undisturbed[1].len()],
+            p99_ratio_untagged: ratio_of_medians(&calm, &flooded, seed).filter(|_| whole),
+            p99_us_untagged: median(&calm)
+                .zip(median(&flooded))
+                .map(|(calm, flooded)| [calm, flooded])
+                .filter(|_| whole),
+            tagged_share: [tagged(0), tagged(1)],
             missed_calm: missed(0),
             missed_flood: missed(1),
             flood_per_second: found.flood_per_second,
@@ -188,13 +200,12 @@ impl fmt::Display for Report {
             writeln!(f, "  flood      {flood_per_second:.0} set-ups a second")?;
             writeln!(f, "  lateness   99 % within {p99_us_flood:.2} us, without the flood {p99_us_calm:.2} us")?;
             writeln!(f, "  ratio      {mean:.3}, 95 % interval {low:.3}..{high:.3}")?;
-            let [calm, flood] = departures.undisturbed;
-            let of = format!("{flood} windows with it and {calm} without");
-            match &departures.p99_ratio_undisturbed {
-                Some(Interval { mean, low, high }) => {
-                    writeln!(f, "             {mean:.3}, {low:.3}..{high:.3} where the worker kept its core: {of}")?;
-                }
-                None => writeln!(f, "             the worker kept its core in {of}: too few for an interval")?,
+            let [calm, flooded] = departures.tagged_share.map(|share| 100.0 * share);
+            writeln!(f, "  tagged     {flooded:.1} % in turns 100 us late or later, without the flood {calm:.1} %")?;
+            let untagged = departures.p99_ratio_untagged.as_ref().zip(departures.p99_us_untagged);
+            if let Some((Interval { mean, low, high }, [calm, flooded])) = untagged {
+                let times = format!("99 % within {flooded:.2} us, without {calm:.2} us");
+                writeln!(f, "  untagged   {times}; ratio {mean:.3}, {low:.3}..{high:.3}")?;
             }
             writeln!(f, "  missed     {missed_flood} slots, without the flood {missed_calm}")?;
             writeln!(f, "  measured   {windows} windows of either kind, in turns")?;

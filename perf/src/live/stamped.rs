@@ -15,6 +15,8 @@ pub struct Stamp {
     pub at: u64,
     /// The port took it.
     pub sent: bool,
+    /// Its turn began too long after the one before ([`Stamped::tag_delays`]).
+    pub delayed: bool,
 }
 
 /// Frames that one call of `receive` took.
@@ -43,6 +45,8 @@ pub struct Stamped<P> {
     reserved: usize,
     log: Producer<Stamp>,
     taken: Option<Producer<Taken>>,
+    /// From one turn to the next at most, ns, and when the last one received.
+    turns: Option<(u64, u64)>,
     lost: u64,
     clock: fn() -> u64,
 }
@@ -53,7 +57,7 @@ impl<P: Port> Stamped<P> {
         let (log, stamps) = ring(LOG, Stamp::default);
         let frame = || Staged { to: Endpoint::NONE, len: 0, data: [0; FRAME] };
         let frames = (0..port.capabilities().tx_ring).map(|_| frame()).collect();
-        (Stamped { port, frames, head: 0, reserved: 0, log, taken: None, lost: 0, clock }, stamps)
+        (Stamped { port, frames, head: 0, reserved: 0, log, taken: None, turns: None, lost: 0, clock }, stamps)
     }
 
     /// As [`Stamped::new`], and every `receive` that took something is told at the last end: one more clock read each.
@@ -62,6 +66,12 @@ impl<P: Port> Stamped<P> {
         let (log, taken) = ring(LOG, Taken::default);
         port.taken = Some(log);
         (port, stamps, taken)
+    }
+
+    /// From now on tells departures of turns apart that begin more than `ns` after the one before received: the thread was
+    /// off its core, or that turn was as long. One more clock read a turn.
+    pub fn tag_delays(&mut self, ns: u64) {
+        self.turns = Some((ns, u64::MAX));
     }
 
     /// Stamps that found no room.
@@ -76,7 +86,7 @@ impl<P: Port> Stamped<P> {
     }
 
     /// Gives the `count` oldest frames to the port; how many it took.
-    fn pass(&mut self, count: usize, at: u64) -> usize {
+    fn pass(&mut self, count: usize, (at, delayed): (u64, bool)) -> usize {
         let len = self.frames[self.head].len;
         // Frames of one length in one call, as they were reserved.
         let places = (0..count).map(|n| (self.head + n) % self.frames.len());
@@ -91,11 +101,11 @@ impl<P: Port> Stamped<P> {
         drop(burst);
         let sent = self.port.commit(room);
         for n in 0..alike {
-            let stamp = Stamp { to: Some(self.frames[self.head].to), at, sent: n < sent };
+            let stamp = Stamp { to: Some(self.frames[self.head].to), at, sent: n < sent, delayed };
             self.lost += u64::from(!self.log.push_with(|slot| *slot = stamp));
             self.release();
         }
-        if alike < count { sent + self.pass(count - alike, at) } else { sent }
+        if alike < count { sent + self.pass(count - alike, (at, delayed)) } else { sent }
     }
 }
 
@@ -105,6 +115,9 @@ impl<P: Port> Port for Stamped<P> {
     }
 
     fn receive(&mut self, limit: usize) -> RxBurst<'_> {
+        if let Some((_, last)) = &mut self.turns {
+            *last = (self.clock)();
+        }
         let burst = self.port.receive(limit);
         if let Some(log) = self.taken.as_mut().filter(|_| !burst.is_empty()) {
             let taken = Taken { at: (self.clock)(), frames: burst.len() };
@@ -132,10 +145,11 @@ impl<P: Port> Port for Stamped<P> {
 
     fn commit(&mut self, count: usize) -> usize {
         let at = (self.clock)();
+        let delayed = self.turns.is_some_and(|(most, last)| at.saturating_sub(last) > most);
         let (mut left, mut sent) = (count.min(self.reserved), 0);
         while left > 0 {
             let burst = left.min(BURST);
-            sent += self.pass(burst, at);
+            sent += self.pass(burst, (at, delayed));
             left -= burst;
         }
         sent
@@ -194,12 +208,33 @@ mod tests {
         let mut seen = Vec::new();
         while stamps.pop_with(|stamp| seen.push(*stamp)).is_some() {}
         let expected = [(A, 1), (A, 1), (B, 1), (B, 1), (B, 2)];
-        assert_eq!(seen, expected.map(|(to, at)| Stamp { to: Some(to), at, sent: true }));
+        assert_eq!(seen, expected.map(|(to, at)| Stamp { to: Some(to), at, sent: true, delayed: false }));
         let mut frames = Vec::new();
         while wire.take(|to, data| frames.push((to, data.to_vec()))) {}
         let bytes = [(A, vec![1; 3]), (A, vec![2; 3]), (B, vec![0; 5]), (B, vec![1; 5]), (B, vec![2; 5])];
         assert_eq!(frames, bytes);
         assert_eq!(port.lost(), 0);
+    }
+
+    #[test]
+    fn departures_of_delayed_turns_are_told_apart() {
+        static CLOCK: AtomicU64 = AtomicU64::new(0);
+        let (port, _wire) = memory::port_and_wire(A, 8);
+        let (mut port, mut stamps) = Stamped::new(port, || CLOCK.load(Ordering::Relaxed));
+        port.tag_delays(100);
+        for (received, committed) in [(None, 1_000), (Some(1_010), 1_110), (Some(1_110), 1_211), (Some(2_000), 2_001)] {
+            if let Some(at) = received {
+                CLOCK.store(at, Ordering::Relaxed);
+                assert!(port.receive(1).is_empty());
+            }
+            CLOCK.store(committed, Ordering::Relaxed);
+            assert_eq!(port.reserve(1, 1).len(), 1);
+            port.commit(1);
+        }
+        let mut delayed = Vec::new();
+        while stamps.pop_with(|stamp| delayed.push(stamp.delayed)).is_some() {}
+        // Nothing is known of the first turn's predecessor.
+        assert_eq!(delayed, [false, false, true, false]);
     }
 
     #[test]

@@ -142,7 +142,8 @@ pub fn run(args: &Args) -> Result<String, Error> {
     let rhythm = tick_us.map_or(Rhythm::Spin, |tick| Rhythm::Tick(tick * 1000));
     let udp = args.port == PortKind::Udp;
     let Args { links, slots, seconds, window_ms, .. } = *args;
-    let setting = Setting { links, slots, rhythm, udp, window: Duration::from_millis(window_ms), core, other };
+    let setting =
+        Setting { links, slots, rhythm, udp, window: Duration::from_millis(window_ms), core, other, tags: false };
     let (cell, port) = (args.cell.bytes(), if udp { "udp" } else { "memory" });
     let name = backend.name();
     let config = Config {

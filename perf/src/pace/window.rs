@@ -36,6 +36,8 @@ const INTERVAL: u64 = 20_000_000;
 const LEAD_NS: u64 = 10_000_000;
 /// How often stamps and frames are fetched.
 const FETCH: Duration = Duration::from_micros(200);
+/// A turn that begins so much later than it should, ns, was delayed by the machine: a turn of few links takes some µs.
+pub const DELAY_NS: u64 = 100_000;
 /// Frames on the wire and not fetched, at least.
 const WIRE_LEAST: usize = 8192;
 
@@ -56,6 +58,8 @@ pub struct Setting {
     pub core: usize,
     /// The core of whoever fetches the stamps.
     pub other: Option<usize>,
+    /// Departures of turns that the machine delayed are told apart, for one more clock read a turn.
+    pub tags: bool,
 }
 
 /// Whose window it was.
@@ -75,6 +79,8 @@ pub struct Window {
     pub at_s: f64,
     /// Lateness of the departures, ns.
     pub lateness: Histogram<u64>,
+    /// Of these, of departures of turns that the machine did not delay; empty where turns are not tagged.
+    pub punctual_turns: Histogram<u64>,
     /// Slots missed.
     pub missed: u64,
     /// Frames that the port refused: they departed, and are among the lateness.
@@ -145,7 +151,10 @@ impl<C: Suite, const S: usize> Bench<C, S> {
         let Rig { worker, wire, .. } = rig;
         let mut stamps = None;
         let worker = worker.with_port(|memory| {
-            let (port, ends) = Stamped::new(udp.map_or(Below::Memory(memory), Below::Udp), now);
+            let (mut port, ends) = Stamped::new(udp.map_or(Below::Memory(memory), Below::Udp), now);
+            if setting.tags {
+                port.tag_delays(pace.grain + DELAY_NS);
+            }
             stamps = Some(ends);
             port
         });
@@ -194,11 +203,21 @@ impl<C: Suite, const S: usize> Bench<C, S> {
             turning.join().unwrap_or_else(|_| Err("the bare loop panicked".to_owned()))
         })?;
         let departures = lateness.len();
-        Ok(Window { kind: Kind::Machine, at_s, lateness, missed: 0, refused: 0, unstamped: 0, departures, switches })
+        Ok(Window {
+            kind: Kind::Machine,
+            at_s,
+            lateness,
+            punctual_turns: histogram(),
+            missed: 0,
+            refused: 0,
+            unstamped: 0,
+            departures,
+            switches,
+        })
     }
 
     fn worker_window(&mut self, at_s: f64) -> Result<Window, String> {
-        let Setting { window, rhythm, core, other, slots, .. } = self.setting;
+        let Setting { window, rhythm, core, other, slots, tags, .. } = self.setting;
         // The grid begins anew. What the time without turns has cost, and what the old grid still sends before the new
         // one begins, is not the window's.
         self.worker.turn(now());
@@ -207,7 +226,7 @@ impl<C: Suite, const S: usize> Bench<C, S> {
         let (before, unstamped) = (totals(&self.worker), self.worker.port.lost());
         let Bench { worker, stamps, wire, publisher, grid, .. } = self;
         let (stop, end) = (AtomicBool::new(false), grid.epoch() + window.as_nanos() as u64);
-        let mut found = Fetched { lateness: histogram(), early: 0 };
+        let mut found = Fetched { lateness: histogram(), punctual_turns: tags.then(histogram), early: 0 };
         let (missed, switches) = std::thread::scope(|scope| {
             let (stop, grid, found) = (&stop, &*grid, &mut found);
             let turning = scope.spawn(move || {
@@ -254,14 +273,17 @@ impl<C: Suite, const S: usize> Bench<C, S> {
         let after = totals(&self.worker);
         let (refused, departures) = (after[1] - before[1], after[2] - before[2] - found.early);
         let unstamped = self.worker.port.lost() - unstamped;
-        let lateness = found.lateness;
-        Ok(Window { kind: Kind::Worker, at_s, lateness, missed, refused, unstamped, departures, switches })
+        let Fetched { lateness, punctual_turns, .. } = found;
+        let punctual_turns = punctual_turns.unwrap_or_else(histogram);
+        let kind = Kind::Worker;
+        Ok(Window { kind, at_s, lateness, punctual_turns, missed, refused, unstamped, departures, switches })
     }
 }
 
 /// What the stamps of a window say.
 struct Fetched {
     lateness: Histogram<u64>,
+    punctual_turns: Option<Histogram<u64>>,
     /// Departures before the window's grid begins.
     early: u64,
 }
@@ -271,7 +293,12 @@ impl Fetched {
     fn fetch(&mut self, stamps: &mut Consumer<Stamp>, wire: &mut MemoryWire, grid: &Grid) {
         while wire.take(|_, _| {}) {}
         let mut each = |stamp: &mut Stamp| match stamp.to.and_then(|to| grid.lateness(link_of(to), stamp.at)) {
-            Some(late) => record(&mut self.lateness, late),
+            Some(late) => {
+                record(&mut self.lateness, late);
+                if let Some(punctual) = self.punctual_turns.as_mut().filter(|_| !stamp.delayed) {
+                    record(punctual, late);
+                }
+            }
             None => self.early += 1,
         };
         while stamps.pop_with(&mut each).is_some() {}

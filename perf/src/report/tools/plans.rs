@@ -476,6 +476,16 @@ const CIRCUITS: Plan = Plan {
             ),
             Goal::AtMost(1.2),
         ),
+        spread(
+            figure(
+                "departures.p99_ratio_untagged.mean",
+                "the same, machine's delays left out",
+                Unit::Ratio,
+                "Of departures in turns that began on time: what the machine did to the worker meanwhile is not in it.",
+            ),
+            "departures.p99_ratio_untagged",
+            "95 % interval",
+        ),
         figure(
             "departures.flood_per_second",
             "set-ups in the flood",
