@@ -1,6 +1,6 @@
 //! A worker's state: everything that the stages read and write, and nothing that does I/O.
 
-use crate::circuit::{Egress, Ingress, Originators};
+use crate::circuit::{Egress, Ingress, IngressRest, Originators};
 use crate::class::Class;
 use crate::command::Direction;
 use crate::counters::Counters;
@@ -110,6 +110,8 @@ pub struct State<C: Suite, const S: usize> {
     pub circuits: Index<(u32, u32)>,
     /// Ways in.
     pub ingress: Vec<Ingress>,
+    /// What few cells need of them.
+    pub ingress_rest: Vec<IngressRest>,
     /// Windows of cells that hops beyond make themselves.
     pub originators: Slab<Originators>,
     /// Ways out.
@@ -181,6 +183,7 @@ impl<C: Suite, const S: usize> State<C, S> {
             endpoints: Index::with_secret(sizes.links, Endpoint::NONE, &mut rng),
             circuits: Index::with_secret(2 * sizes.circuits, (0, 0), &mut rng),
             ingress: huge::vec(2 * sizes.circuits),
+            ingress_rest: huge::vec(2 * sizes.circuits),
             originators: Slab::new(2 * sizes.circuits, || Originators::new(&[], 0)),
             egress: huge::vec(2 * sizes.circuits),
             classes: Vec::with_capacity(CLASSES_MAX),
@@ -247,6 +250,7 @@ impl<C: Suite, const S: usize> State<C, S> {
             + self.rx.capacity() * size_of::<LinkRx>()
             + self.tx.capacity() * size_of::<LinkTx>()
             + self.ingress.capacity() * size_of::<Ingress>()
+            + self.ingress_rest.capacity() * size_of::<IngressRest>()
             + self.egress.capacity() * size_of::<Egress>()
             + self.expected.bytes()
             + (PUNT_RING + EXPECTED_RING + STRANGERS_RING) * size_of::<Punted>();

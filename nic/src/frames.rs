@@ -135,7 +135,11 @@ impl TxRing {
         let tail = self.wrapped(self.head + self.reserved);
         self.reserved += count;
         let (front, back) = self.frames.split_at_mut(tail);
-        back.iter_mut().chain(front).take(count).map(|frame| frame.begin(len)).collect()
+        let mut free = back.iter_mut().chain(front);
+        let burst = free.by_ref().take(count).map(|frame| frame.begin(len)).collect();
+        // The next burst's, whose addresses are written before anything asks for the frames.
+        free.take(BURST).for_each(|frame| frame.prefetch());
+        burst
     }
 
     /// The `count` oldest reserved frames, or all of them if they are fewer. What is put in a frame's place is free.

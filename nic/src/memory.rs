@@ -72,9 +72,8 @@ impl Port for MemoryPort {
         self.incoming.release(self.lent);
         self.lent = self.incoming.waiting().min(limit).min(BURST);
         self.counters.received += self.lent as u64;
-        let lent = || (0..self.lent).filter_map(|index| self.incoming.peek(index));
-        lent().for_each(|frame| frame.prefetch());
-        lent().map(|frame| RxFrame { from: frame.peer, data: frame.payload() }).collect()
+        self.incoming.oldest(self.lent).for_each(|frame| frame.prefetch());
+        self.incoming.oldest(self.lent).map(|frame| RxFrame { from: frame.peer, data: frame.payload() }).collect()
     }
 
     fn reserve(&mut self, count: usize, len: usize) -> TxBurst<'_> {

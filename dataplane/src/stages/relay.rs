@@ -2,7 +2,7 @@
 //!
 //! Chaff stops here. Header fields are written anew, never copied (I1).
 
-use crate::circuit::{CounterVerdict, NO_OTHERS};
+use crate::circuit::CounterVerdict;
 use crate::command::{LayerStep, Next};
 use crate::drops::DropReason;
 use crate::handoff::Handoff;
@@ -95,9 +95,12 @@ impl<C: Suite, const S: usize> State<C, S> {
         let class = self.rx[o.link as usize].class;
         let round = self.classes[usize::from(class)].rate().round_ns;
         let way = &mut self.ingress[ingress as usize];
-        let verdict = match way.others {
-            NO_OTHERS => None,
-            others => self.originators.get_mut(others).accept(counter, self.now, round),
+        let verdict = match way.has_others {
+            false => None,
+            true => {
+                let others = self.ingress_rest[ingress as usize].others;
+                self.originators.get_mut(others).accept(counter, self.now, round)
+            }
         };
         match verdict.unwrap_or_else(|| way.accept(counter, self.now, round)) {
             CounterVerdict::New => {
@@ -144,7 +147,7 @@ impl<C: Suite, const S: usize> State<C, S> {
 
     /// A cell of a circuit that control handles itself.
     fn tap(&mut self, p: &Passing) {
-        let way = &self.ingress[p.ingress as usize];
+        let way = &self.ingress_rest[p.ingress as usize];
         let what = What::Relay { link: way.link, id: way.circuit, counter: p.counter };
         self.punt_cell(what, p.cell, DropReason::ForThisHop);
     }

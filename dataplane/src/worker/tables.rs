@@ -1,6 +1,6 @@
 //! The tables' side of commands. Indices are the service thread's, checked there.
 
-use crate::circuit::{Egress, Ingress, NO_OTHERS, Originators};
+use crate::circuit::{Egress, Ingress, IngressRest, NO_OTHERS, Originators, idle_steps};
 use crate::command::{Direction, DirectionKeys, Generation, NewEgress, NewIngress, NewLink, NewLoop, Next, StepKey};
 use crate::drops::DropReason;
 use crate::limits::WAITING_PER_CIRCUIT;
@@ -8,7 +8,7 @@ use crate::link::{LinkRx, LinkTx, NIL, NO_STEP, ONE_STEP_BITS, ReadKeys, Steps, 
 use crate::owners::Owners;
 use crate::punt::Allowance;
 use crate::state::{NO_CELLS, State, idle_write_keys};
-use crate::window::{CellWindow, RecordWindow};
+use crate::window::{CounterWindow, RecordWindow};
 use drover_crypto::{Records, Suite};
 use drover_nic::Endpoint;
 use drover_wire::control::Peer;
@@ -297,24 +297,24 @@ impl<C: Suite, const S: usize> State<C, S> {
             firsts => self.originators.insert(&mut Originators::new(firsts, self.now)).unwrap_or(NO_OTHERS),
         };
         let ingress = Ingress {
-            link: new.link,
-            circuit: new.circuit,
-            step: new.step,
-            key,
-            first: new.first,
+            window: CounterWindow::starting_at(new.first.unwrap_or(0)),
             offset: new.offset,
-            window: CellWindow::starting_at(0),
-            last_at: self.now,
             next: new.next,
-            others,
+            key,
+            last_at: idle_steps(self.now),
+            step: new.step,
+            begun: new.first.is_some(),
             unproven: new.first.is_none(),
+            has_others: others != NO_OTHERS,
         };
+        place(&mut self.ingress_rest, new.index, IngressRest { link: new.link, circuit: new.circuit, others });
         place(&mut self.ingress, new.index, ingress);
         self.circuits.insert((new.link, new.circuit), new.index);
     }
 
     pub(super) fn remove_ingress(&mut self, index: u32) {
-        let Ingress { link, circuit, key, others, .. } = self.ingress[index as usize];
+        let IngressRest { link, circuit, others } = self.ingress_rest[index as usize];
+        let key = self.ingress[index as usize].key;
         // A circuit id may have been put again on another index meanwhile.
         if self.circuits.get(&(link, circuit)) == Some(index) {
             self.circuits.remove(&(link, circuit));
@@ -327,7 +327,8 @@ impl<C: Suite, const S: usize> State<C, S> {
         }
         // No cell finds a removed ingress; its fields are overwritten when the place is used again.
         self.ingress[index as usize].key = u32::MAX;
-        self.ingress[index as usize].others = NO_OTHERS;
+        self.ingress[index as usize].has_others = false;
+        self.ingress_rest[index as usize].others = NO_OTHERS;
         self.ingress[index as usize].next = Next::End { end: u32::MAX };
     }
 
