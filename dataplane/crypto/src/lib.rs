@@ -4,6 +4,7 @@
 //! the key state of the jobs ahead (`docs/architecture.md`, "Batches"). Frames are slices; cells are whole aligned
 //! blocks of a pool. Records are opened and sealed out of place: from frame to cell and from cell to frame.
 
+pub mod aws_lc;
 pub mod backend;
 pub mod conformance;
 pub mod end;
