@@ -1,5 +1,4 @@
 use super::*;
-use crate::conformance;
 use crate::prefetch::{LINE, LINES_MAX};
 
 const _: fn() = || {
@@ -8,12 +7,6 @@ const _: fn() = || {
     wiped::<MaskKey>();
     wiped::<LayerKey>();
 };
-
-#[test]
-fn conforms() {
-    conformance::suite::<AwsLc>();
-    conformance::ctr_layers::<AwsLcLayers>();
-}
 
 /// Keys fill whole lines, so that no two share one, and fit what one prefetch asks for.
 #[test]
