@@ -10,6 +10,7 @@ mod layers;
 mod records;
 
 pub use layers::{ctr_layers, layers, non_involutive_layers};
+#[cfg(any(test, feature = "lab"))]
 pub(crate) use records::naive;
 pub use records::{masks, records};
 

@@ -50,8 +50,12 @@ pub fn fuzz_backends(script: &[u8]) -> Reached {
             compare::<Reference, C>(self.0)
         }
     }
-    let others = Backend::ALL.iter().filter(|&&backend| backend != Backend::Reference && backend.missing().is_empty());
-    others.map(|backend| backend.dispatch(Against(script))).last().unwrap_or_default()
+    let mut reached = Reached::default();
+    for backend in Backend::ALL.iter().filter(|&&backend| backend != Backend::Reference && backend.missing().is_empty())
+    {
+        reached = backend.dispatch(Against(script));
+    }
+    reached
 }
 
 /// Runs a script on two back ends.
