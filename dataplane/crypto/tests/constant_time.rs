@@ -37,11 +37,24 @@ fn main() {
     }
 }
 
+/// Options of a test runner that have a value behind them.
+const WITH_VALUE: [&str; 6] = ["--test-threads", "--skip", "--format", "--color", "--logfile", "-Z"];
+
 /// Whether the arguments of a test runner ask for this.
 fn wanted(arguments: &[String]) -> bool {
-    let mut filters = arguments.iter().filter(|argument| !argument.starts_with('-')).peekable();
-    let listed = arguments.iter().any(|argument| argument == "--list" || argument == "--ignored");
-    !listed && (filters.peek().is_none() || filters.any(|filter| NAME.contains(filter.as_str())))
+    let (mut filters, mut wanted, mut rest) = (0, 0, arguments.iter());
+    while let Some(argument) = rest.next().map(String::as_str) {
+        match argument {
+            "--list" | "--ignored" => return false,
+            _ if WITH_VALUE.contains(&argument) => _ = rest.next(),
+            _ if argument.starts_with('-') => (),
+            filter => {
+                filters += 1;
+                wanted += usize::from(NAME.contains(filter));
+            }
+        }
+    }
+    filters == 0 || wanted > 0
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -1,6 +1,6 @@
-//! What runs under valgrind: every kernel of a back end on secret keys and plaintexts, and two that must be noticed.
+//! What runs under valgrind: every kernel of a back end on secret keys and plaintexts, and what must be noticed.
 
-use crate::memcheck::{errors, here, public, secret};
+use crate::memcheck::{errors, here, is_secret, public, secret};
 use drover_crypto::backend::{Backend, WithSuite};
 use drover_crypto::schedule::{LayerSecret, MaskSecret, RecordSecret, TrafficSecret};
 use drover_crypto::{Cell, LayerJob, Layers, MaskJob, OpenJob, Records, SealJob, Suite, cells};
@@ -84,6 +84,15 @@ fn depends(what: &str, expected: RangeInclusive<u64>, work: impl FnOnce()) -> bo
     false
 }
 
+/// Whether what a kernel made depends on its key, as it must: otherwise valgrind was shown something else.
+fn reached(what: &str, made: &mut [u8]) -> bool {
+    let reached = is_secret(made);
+    if !reached {
+        println!("constant time: {what}: what it makes does not depend on secrets, as far as valgrind sees");
+    }
+    reached
+}
+
 /// Says how a part went.
 fn says(what: &str, good: bool) -> bool {
     let verdict = if good { "nothing depends on a secret but what follows a tag's verdict" } else { "see above" };
@@ -123,10 +132,15 @@ fn a_comparison() -> bool {
 fn key_schedule() -> bool {
     let mut first = TrafficSecret([9; 32]);
     secret(&mut first.0);
-    let good = free("the key schedule", || {
+    let mut made = None;
+    let mut good = free("the key schedule", || {
         let next = first.next();
-        black_box((next.record(), next.mask(), next.key_id()));
+        made = Some((next.record(), next.mask(), next.key_id()));
     });
+    let (mut record, mut mask, mut id) = made.expect("just made");
+    for bytes in [&mut record.key[..], &mut record.iv, &mut mask.0, &mut id] {
+        good &= reached("the key schedule", bytes);
+    }
     says("key schedule", good)
 }
 
@@ -178,13 +192,14 @@ fn kernels<C: Suite, const S: usize>() -> bool {
         let mut jobs: Vec<SealJob<'_>> = frames.iter_mut().map(Vec::as_mut_slice).enumerate().map(job).collect();
         C::Records::seal(&record_keys, &pool, &mut jobs);
     });
-    frames.iter_mut().for_each(|frame| public(&mut frame[..]));
+    for frame in &mut frames {
+        good &= reached(&what("seal"), &mut frame[HEADER..]);
+        public(&mut frame[..]);
+    }
 
-    good &= free(&what("masks"), || {
-        let mut jobs = [MaskJob { key: 0, sample: [3; 16], mask: [0; 2] }; JOBS];
-        C::Records::masks(&mask_keys, &mut jobs);
-        black_box(jobs);
-    });
+    let mut jobs = [MaskJob { key: 0, sample: [3; 16], mask: [0; 2] }; JOBS];
+    good &= free(&what("masks"), || C::Records::masks(&mask_keys, &mut jobs));
+    good &= jobs.iter_mut().all(|job| reached(&what("masks"), &mut job.mask));
 
     // Every third record is damaged.
     frames.iter_mut().step_by(3).for_each(|frame| frame[HEADER + 5] ^= 1);
@@ -197,6 +212,7 @@ fn kernels<C: Suite, const S: usize>() -> bool {
     for (at, job) in jobs.iter_mut().enumerate() {
         public(&mut job.ok);
         assert_eq!(job.ok, at % 3 != 0, "record {at}");
+        good &= !job.ok || reached(&what("open"), pool[at].plaintext_mut());
     }
     for frame in &frames[..2] {
         // Cut off: a record that is short, and whose tag is wrong.
@@ -209,13 +225,11 @@ fn kernels<C: Suite, const S: usize>() -> bool {
     }
 
     for run in [C::Layers::peel::<S>, C::Layers::add::<S>] {
-        pool.iter_mut().for_each(|cell| secret(&mut cell.bytes));
-        good &= free(&what("layers"), || {
-            let mut jobs: [LayerJob; JOBS] =
-                std::array::from_fn(|at| LayerJob { key: 0, cell: at as u32, counter: at as u64, check: [0; 8] });
-            run(&layer_keys, &mut pool, &mut jobs);
-            black_box(jobs);
-        });
+        pool.iter_mut().for_each(|cell| public(&mut cell.bytes));
+        let mut jobs: [LayerJob; JOBS] =
+            std::array::from_fn(|at| LayerJob { key: 0, cell: at as u32, counter: at as u64, check: [0; 8] });
+        good &= free(&what("layers"), || run(&layer_keys, &mut pool, &mut jobs));
+        good &= pool.iter_mut().all(|cell| reached(&what("layers"), cell.body_mut()));
     }
     good &= free(&what("wiping"), || drop((record_keys, mask_keys, layer_keys)));
     good
