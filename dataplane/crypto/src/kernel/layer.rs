@@ -2,7 +2,7 @@
 //! both big-endian. The block after the body begins with the check.
 
 use super::AHEAD;
-use super::gcm::{Counters, Nothing, RoundKeys, keystream};
+use super::gcm::{Counters, Nothing, RoundKeys, is_cell, keystream};
 use super::keys::{CONSTANTS, LayerKey, next_round, wipe};
 use super::level::{Cpu, Task};
 use super::vector::{BLOCK, Block, Vector};
@@ -30,6 +30,7 @@ impl<const S: usize, const CHECKS: bool> Task for Layer<'_, S, CHECKS> {
 
     #[inline(always)]
     fn run<L: Cpu>(self, cpu: L) {
+        const { assert!(is_cell(S)) };
         let Layer { keys, cells, jobs } = self;
         let ask = |cells: &[Cell<S>], job: &LayerJob| prefetch_slice_element(cells, job.cell as usize);
         jobs.iter().for_each(|job| prefetch_slice_element(keys, job.key as usize));
