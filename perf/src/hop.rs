@@ -8,12 +8,14 @@
 //! 4. [`floor`], **timed**: the same kernel calls, over the same frames, keys, cells and order, and nothing else.
 
 pub mod cli;
-mod far;
-mod floor;
-mod frames;
+pub(crate) mod far;
+pub(crate) mod floor;
+pub(crate) mod frames;
+mod memory;
 mod report;
-mod shape;
+pub(crate) mod shape;
 
+pub use memory::Memory;
 pub use report::Report;
 pub use shape::{BATCH_MAX, CIRCUITS_MAX, LINKS_MAX, Shape};
 
@@ -29,11 +31,12 @@ use drover_dataplane::terminal::NoTerminal;
 use drover_dataplane::worker::Pace;
 use drover_nic::{Endpoint, Port};
 use drover_wire::control::Peer;
-use far::Far;
-use floor::Floor;
+use far::{Coming, Far};
+use floor::{Floor, Work};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, RngCore, SeedableRng};
+use serde::Serialize;
 use std::time::Instant;
 
 /// Virtual time at which the grid begins, ns. Any instant but 0 does.
@@ -45,8 +48,8 @@ const INTERVAL: u64 = 5_000_000;
 /// Rounds before anything is counted: by the third every circuit has a cell waiting at every slot.
 pub const WARM_UP_ROUNDS: u64 = 3;
 
-/// What one batch took. The counts are of records that left the worker in this batch.
-#[derive(Clone, Copy, Debug)]
+/// What one batch took: a line of `trials.csv`. The counts are of records that left the worker in this batch.
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct Sample {
     /// Cells put on the wire to the worker.
     pub offered: u64,
@@ -70,13 +73,19 @@ pub struct Bench<C: Suite, const S: usize> {
     shape: Shape,
     far: Far<C, S>,
     floor: Floor<C, S>,
-    /// The order in which ways have a cell in this round.
+    /// The order in which ways may have a cell in this round.
     order: Vec<u32>,
+    /// The links in the order in which their far ends' slots come.
+    phases: Vec<u32>,
+    /// What comes in this batch.
+    arriving: Vec<Coming>,
     /// Batches done.
     batches: u64,
     rng: StdRng,
     /// Records sent in each turn of the batch.
     sent: Vec<u32>,
+    /// Frames put on the wire to the worker, of these cells, and cells that came back.
+    frames: u64,
     offered: u64,
     relayed: u64,
 }
@@ -85,8 +94,12 @@ impl<C: Suite, const S: usize> Bench<C, S> {
     /// Makes a world of `shape` with keys of its own.
     pub fn new(shape: Shape) -> Self {
         let mut rng = StdRng::from_os_rng();
-        let sizes =
-            Sizes { links: shape.links, circuits: shape.circuits, pool: shape.pool(), transmit: shape.transmit() };
+        let sizes = Sizes {
+            links: shape.links,
+            circuits: shape.circuits.max(1),
+            pool: shape.pool(),
+            transmit: shape.transmit(),
+        };
         let mut rig: Rig<C, NoTerminal, S> = Rig::new(NoTerminal, sizes, Pace::SPIN, INTERVAL);
         let class = rig.class(Rate { round_ns: shape::ROUND_NS, slots: shape.slots }, shape.slots, EPOCH);
         let mut secrets = Vec::with_capacity(shape.links);
@@ -130,8 +143,25 @@ impl<C: Suite, const S: usize> Bench<C, S> {
         let floor = Floor::new(&secrets, &ways, &shape);
         let mut order: Vec<u32> = (0..ways.len() as u32).collect();
         order.shuffle(&mut rng);
+        let mut phases: Vec<u32> = (0..shape.links as u32).collect();
+        phases.shuffle(&mut rng);
         let sent = Vec::with_capacity(shape.turns_max());
-        Bench { rig, shape, far, floor, order, batches: 0, rng, sent, offered: 0, relayed: 0 }
+        let arriving = Vec::with_capacity(BATCH_MAX);
+        Bench {
+            rig,
+            shape,
+            far,
+            floor,
+            order,
+            phases,
+            arriving,
+            batches: 0,
+            rng,
+            sent,
+            frames: 0,
+            offered: 0,
+            relayed: 0,
+        }
     }
 
     /// Takes one batch through the worker and the floor. An error says what was lost or wrong: then no figure counts.
@@ -142,12 +172,14 @@ impl<C: Suite, const S: usize> Bench<C, S> {
         }
         self.batches += 1;
 
-        let ways = &self.order[part.cells.clone()];
-        self.far.seal(ways, part.slot);
-        for (way, frame) in ways.iter().zip(self.far.sealed()) {
-            self.rig.wire.deliver(endpoint(self.far.ways[*way as usize].from), frame);
+        self.draw_arriving(&part);
+        self.far.seal(&self.arriving, part.slot);
+        for (arrival, frame) in self.far.arrivals.iter().zip(self.far.sealed()) {
+            self.rig.wire.deliver(endpoint(arrival.link), frame);
         }
-        self.offered += ways.len() as u64;
+        let offered = self.far.arrivals.iter().filter(|arrival| arrival.way.is_some()).count() as u64;
+        self.frames += self.far.arrivals.len() as u64;
+        self.offered += offered;
 
         let worker_ns = self.turns(part.start, part.end, part.turns);
         self.rig.serve();
@@ -161,18 +193,23 @@ impl<C: Suite, const S: usize> Bench<C, S> {
         self.relayed += relayed;
         let waiting = self.rig.worker.state.waiting();
         if self.offered != self.relayed + waiting {
-            let Self { offered, relayed, .. } = self;
-            return Err(format!("{offered} cells were offered, {relayed} relayed and {waiting} wait: some are lost"));
+            let Self { offered, relayed, .. } = *self;
+            let lost = offered.abs_diff(relayed + waiting);
+            return Err(format!(
+                "{offered} cells were offered, {relayed} relayed and {waiting} wait in the worker; nothing was dropped, \
+                 missed or refused: {lost} are lost between mix and wire"
+            ));
         }
 
-        self.floor.prepare(&self.far, &self.sent, part.turns);
+        let Far { arrivals, departures, .. } = &self.far;
+        self.floor.prepare(&Work { arrivals, departures, sent: &self.sent }, self.far.sealed());
         let start = Instant::now();
         self.floor.run();
         let floor_ns = start.elapsed().as_nanos() as u64;
-        self.floor.check(&self.far)?;
+        self.floor.check(&self.far.departures, self.far.taken())?;
 
         Ok(Sample {
-            offered: part.cells.len() as u64,
+            offered,
             relayed,
             chaff: self.far.departures.len() as u64 - relayed,
             turns: part.turns,
@@ -197,22 +234,41 @@ impl<C: Suite, const S: usize> Bench<C, S> {
         clock.elapsed().as_nanos() as u64
     }
 
+    /// Draws what comes in a batch: cells, in the order of their ways' places; or chaff, one a link and slot.
+    fn draw_arriving(&mut self, part: &shape::Part) {
+        self.arriving.clear();
+        let places = &self.order[part.cells.clone()];
+        let (rng, share) = (&mut self.rng, self.shape.share_real);
+        let arrives = |_: &&u32| share == 100 || rng.random_range(0..100) < share;
+        self.arriving.extend(places.iter().filter(arrives).map(|way| Coming::Cell(*way)));
+        let chaff = part.chaff.clone().map(|place| Coming::Chaff(self.phases[place % self.phases.len()]));
+        self.arriving.extend(chaff);
+    }
+
+    /// An error that says where cells were lost: at the port, by the worker and for which reasons, or at their slots.
     fn nothing_lost(&self) -> Result<(), String> {
         let counters = &self.rig.worker.state.counters;
-        if let Some(reason) = DropReason::ALL.iter().find(|r| counters.dropped(**r) > 0) {
+        let mut lost = Vec::new();
+        for reason in DropReason::ALL.iter().filter(|reason| counters.dropped(**reason) > 0) {
             let (count, text) = (counters.dropped(*reason), reason.text());
-            return Err(format!("the worker dropped {count} cells ({}): {text}", reason.name()));
+            lost.push(format!("the worker dropped {count} cells ({}): {text}", reason.name()));
         }
         let missed: u64 = counters.class_missed.iter().sum();
-        let refused = self.rig.worker.port.counters().refused + self.rig.wire.lost();
-        if missed + refused > 0 {
-            return Err(format!("{missed} slots were missed and {refused} frames did not fit into the port"));
+        if missed > 0 {
+            lost.push(format!("{missed} slots were missed"));
         }
-        if counters.received != self.offered {
-            let (received, offered) = (counters.received, self.offered);
-            return Err(format!("the worker took {received} of {offered} frames: the batch has too few turns"));
+        let (refused, undelivered) = (self.rig.worker.port.counters().refused, self.rig.wire.lost());
+        if refused > 0 {
+            lost.push(format!("{refused} frames did not fit into the port's ring to the wire"));
         }
-        Ok(())
+        if undelivered > 0 {
+            lost.push(format!("{undelivered} frames did not fit into the port's ring to the worker"));
+        }
+        let (received, offered) = (counters.received, self.frames);
+        if received != offered && undelivered == 0 {
+            lost.push(format!("the worker took {received} of {offered} frames: the batch has too few turns"));
+        }
+        if lost.is_empty() { Ok(()) } else { Err(lost.join("; ")) }
     }
 
     /// All cells that the worker has dropped.
@@ -223,6 +279,11 @@ impl<C: Suite, const S: usize> Bench<C, S> {
     /// Memory of the worker's pool and of its tables, bytes.
     pub fn bytes(&self) -> (usize, usize) {
         self.rig.worker.state.bytes()
+    }
+
+    /// Memory that a cell's way through the worker touches.
+    pub fn memory(&self) -> Memory {
+        Memory::of(&self.rig.worker.state)
     }
 
     /// True when the links' first ratchet step is nearly used up: the far ends know no further one.

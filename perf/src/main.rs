@@ -2,7 +2,8 @@
 #![forbid(unsafe_code)]
 
 use clap::{Parser, Subcommand};
-use drover_perf::{circuits, hop};
+use drover_perf::output::Error;
+use drover_perf::{chaff, circuits, compare, floor, hop, links};
 use std::process::ExitCode;
 
 /// Measures a Drover node. Every figure comes with its floor, measured in the same run.
@@ -16,13 +17,21 @@ struct Cli {
 #[derive(Subcommand)]
 enum Tool {
     Hop(hop::cli::Args),
+    Floor(floor::cli::Args),
+    Links(links::cli::Args),
+    Chaff(chaff::cli::Args),
     Circuits(circuits::cli::Args),
+    Compare(compare::cli::Args),
 }
 
 fn main() -> ExitCode {
     let (name, result) = match Cli::parse().tool {
         Tool::Hop(args) => ("hop", hop::cli::run(&args)),
-        Tool::Circuits(args) => ("circuits", circuits::cli::run(&args)),
+        Tool::Floor(args) => ("floor", floor::cli::run(&args)),
+        Tool::Links(args) => ("links", links::cli::run(&args)),
+        Tool::Chaff(args) => ("chaff", chaff::cli::run(&args)),
+        Tool::Compare(args) => ("compare", compare::cli::run(&args)),
+        Tool::Circuits(args) => ("circuits", circuits::cli::run(&args).map_err(Error::Failed)),
     };
     match result {
         Ok(text) => {
@@ -31,7 +40,7 @@ fn main() -> ExitCode {
         }
         Err(error) => {
             eprintln!("drover-perf {name}: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(error.code())
         }
     }
 }

@@ -22,6 +22,15 @@ pub struct FarWay {
     opened: u64,
 }
 
+/// A record that shall be put on the wire to the worker.
+#[derive(Clone, Copy)]
+pub enum Coming {
+    /// A fresh cell of a way.
+    Cell(u32),
+    /// Chaff on a link.
+    Chaff(u32),
+}
+
 /// A record that was put on the wire to the worker.
 #[derive(Clone, Copy)]
 pub struct Arrival {
@@ -29,8 +38,8 @@ pub struct Arrival {
     pub link: u32,
     /// Its number.
     pub number: u64,
-    /// Its cell's way.
-    pub way: u32,
+    /// Its cell's way; `None` is chaff.
+    pub way: Option<u32>,
     /// Its cell's counter.
     pub counter: u64,
 }
@@ -96,28 +105,32 @@ impl<C: Suite, const S: usize> Far<C, S> {
         }
     }
 
-    /// Seals one fresh cell for each of `ways`, in this order. `slot` slots of every link have gone by: numbers
-    /// advance one a slot (W-NUM-1), or one a record where several follow each other within a slot.
-    pub fn seal(&mut self, ways: &[u32], slot: u64) {
+    /// Seals what is coming, in this order. `slot` slots of every link have gone by: numbers advance one a slot
+    /// (W-NUM-1), or one a record where several follow each other within a slot.
+    pub fn seal(&mut self, coming: &[Coming], slot: u64) {
         self.arrivals.clear();
-        for &index in ways {
-            let way = &mut self.ways[index as usize];
-            let next = &mut self.next_seal[way.from as usize];
+        for coming in coming {
+            let (link, way, counter) = match *coming {
+                Coming::Chaff(link) => (link, None, 0),
+                Coming::Cell(index) => {
+                    let way = &mut self.ways[index as usize];
+                    let counter = way.first.wrapping_add(way.sealed);
+                    way.sealed += 1;
+                    (way.from, Some(index), counter)
+                }
+            };
+            let next = &mut self.next_seal[link as usize];
             let number = slot.max(*next);
             *next = number + 1;
-            let counter = way.first.wrapping_add(way.sealed);
-            way.sealed += 1;
-            self.arrivals.push(Arrival { link: way.from, number, way: index, counter });
+            self.arrivals.push(Arrival { link, number, way, counter });
         }
         let mut frames = self.to_worker.iter_mut();
         for chunk in self.arrivals.chunks(BATCH) {
             let mut jobs = Vec::with_capacity(BATCH);
             for (at, (arrival, frame)) in chunk.iter().zip(&mut frames).enumerate() {
-                let Arrival { link, number, way, counter } = *arrival;
                 let cell = &mut self.cells[at];
-                let header = Header { circuit: circuit_in(way), command: Command::Relay, counter };
-                header.write(cell.plaintext_mut());
-                draw_body(self.seed, way, counter, cell.body_mut());
+                write_cell(self.seed, arrival, cell);
+                let &Arrival { link, number, .. } = arrival;
                 jobs.push(SealJob { key: link, cell: at as u32, number, first: FIRST_BYTE, frame });
             }
             C::Records::seal(&self.seal_keys, &self.cells, &mut jobs);
@@ -228,6 +241,19 @@ impl<C: Suite, const S: usize> Far<C, S> {
     /// A wrong key to seal with.
     pub fn break_seal(&mut self, link: u32) {
         self.seal_keys[link as usize] = C::Records::key(&RecordSecret { key: [1; 16], iv: [1; 12] });
+    }
+}
+
+/// The cell of a record to the worker, as its far end wrote it.
+fn write_cell<const S: usize>(seed: u64, arrival: &Arrival, cell: &mut Cell<S>) {
+    let (circuit, command) = match arrival.way {
+        Some(way) => (circuit_in(way), Command::Relay),
+        None => (0, Command::Chaff),
+    };
+    Header { circuit, command, counter: arrival.counter }.write(cell.plaintext_mut());
+    match arrival.way {
+        Some(way) => draw_body(seed, way, arrival.counter, cell.body_mut()),
+        None => cell.body_mut().fill(0),
     }
 }
 

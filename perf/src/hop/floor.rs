@@ -6,7 +6,7 @@
 //! is decided before the clock starts. Keys, cells and frames are copies of the floor's own, laid out like the
 //! worker's, so that they are as cold.
 
-use super::far::{Far, apply, mask_job};
+use super::far::{Arrival, Sent, apply, mask_job};
 use super::frames::Frames;
 use super::shape::{Shape, Way};
 use arrayvec::ArrayVec;
@@ -26,6 +26,28 @@ struct Job {
     link: u32,
     cell: u32,
     number: u64,
+}
+
+/// What a batch's work is: the same for a worker and for every floor.
+#[derive(Clone, Copy)]
+pub struct Work<'w> {
+    /// Records that came, a burst a turn.
+    pub arrivals: &'w [Arrival],
+    /// Records that were sent.
+    pub departures: &'w [Sent],
+    /// How many of these in each turn.
+    pub sent: &'w [u32],
+}
+
+/// A part of a hop's crypto.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Masks and opening.
+    Open,
+    /// Layers, peeled and added.
+    Layer,
+    /// Sealing and masks.
+    Seal,
 }
 
 /// Jobs of one turn: where those of each kind end.
@@ -97,10 +119,10 @@ impl<C: Suite, const S: usize> Floor<C, S> {
         }
     }
 
-    /// Lays the batch's work out: what arrived, in bursts as the worker takes them, and what the worker sent in each
-    /// turn. Not timed.
-    pub fn prepare(&mut self, far: &Far<C, S>, sent: &[u32], turns: u64) {
-        for (frame, to) in far.sealed().zip(self.arrived.iter_mut()) {
+    /// Lays the batch's work out: what arrived (`frames`, as many as arrivals), in bursts as the worker takes them, and
+    /// what the worker sent in each turn. Not timed.
+    pub fn prepare<'f>(&mut self, work: &Work<'_>, frames: impl Iterator<Item = &'f [u8]>) {
+        for (frame, to) in frames.zip(self.arrived.iter_mut()) {
             to.copy_from_slice(frame);
         }
         self.turns.clear();
@@ -108,20 +130,25 @@ impl<C: Suite, const S: usize> Floor<C, S> {
         self.peels.clear();
         self.adds.clear();
         self.seals.clear();
-        let mut arrivals = far.arrivals.chunks(BATCH);
-        let mut departures = far.departures.iter();
-        debug_assert_eq!(turns, sent.len() as u64);
-        for sent in sent {
+        let mut arrivals = work.arrivals.chunks(BATCH);
+        let mut departures = work.departures.iter();
+        for sent in work.sent {
+            let mut chaff: Burst<u32> = Burst::new();
             for a in arrivals.next().unwrap_or_default() {
                 let cell = self.pool.take().expect("the worker's own pool had room");
                 self.opens.push(Job { link: a.link, cell, number: a.number });
-                let job = LayerJob { key: a.way, cell, counter: a.counter, check: [0; 8] };
-                match self.peel[a.way as usize] {
+                let Some(way) = a.way else {
+                    chaff.push(cell);
+                    continue;
+                };
+                let job = LayerJob { key: way, cell, counter: a.counter, check: [0; 8] };
+                match self.peel[way as usize] {
                     true => self.peels.push(job),
                     false => self.adds.push(job),
                 }
-                self.queues[a.way as usize].push_back(cell);
+                self.queues[way as usize].push_back(cell);
             }
+            chaff.into_iter().for_each(|cell| self.pool.give(cell));
             for d in departures.by_ref().take(*sent as usize) {
                 let waiting = |way: u32| self.queues[way as usize].pop_front().expect("what was sent had arrived");
                 let cell = d.way.map_or(CHAFF, waiting);
@@ -137,17 +164,25 @@ impl<C: Suite, const S: usize> Floor<C, S> {
 
     /// Does the work. This alone is timed.
     pub fn run(&mut self) {
+        self.run_in_parts(|_| ());
+    }
+
+    /// Does the work; `done` is called after each part of each turn.
+    pub fn run_in_parts(&mut self, mut done: impl FnMut(Part)) {
         let mut from = Turn::default();
         self.ok = true;
         for at in 0..self.turns.len() {
             let to = self.turns[at];
             self.open(from.opens, to.opens);
+            done(Part::Open);
             // One call each, as the worker's.
             C::Layers::peel(&self.layers, &mut self.pool.cells, &mut self.peels[from.peels..to.peels]);
             C::Layers::add(&self.layers, &mut self.pool.cells, &mut self.adds[from.adds..to.adds]);
+            done(Part::Layer);
             for seals in (from.seals..to.seals).step_by(BATCH) {
                 self.seal(seals, to.seals.min(seals + BATCH));
             }
+            done(Part::Seal);
             from = to;
         }
     }
@@ -188,22 +223,30 @@ impl<C: Suite, const S: usize> Floor<C, S> {
         self.out_at = (self.out_at + to - from) % count;
     }
 
-    /// Checks that the floor did the worker's work: all tags were right, and what it sealed is what the worker sent,
-    /// bodies byte for byte (headers differ: the worker rewrites them, the floor does not). Not timed.
-    pub fn check(&self, far: &Far<C, S>) -> Result<(), String> {
-        if !self.ok {
-            return Err("the floor found a wrong tag".to_owned());
-        }
-        let first = self.out_at + self.out.count() - self.seals.len();
+    /// Checks that the floor did the worker's work: all tags were right, and what it sealed is what the worker sent
+    /// (`taken`), bodies byte for byte (headers differ: the worker rewrites them, the floor does not). Not timed.
+    pub fn check<'f>(&self, departures: &[Sent], taken: impl Iterator<Item = &'f [u8]>) -> Result<(), String> {
         let body = record::HEADER + HEADER..record::HEADER + plaintext_len(S);
-        for (at, (sent, departure)) in far.taken().zip(&far.departures).enumerate() {
-            let ours = self.out.get((first + at) % self.out.count());
+        self.tags_were_right()?;
+        for ((ours, sent), departure) in self.sealed().zip(taken).zip(departures) {
             if ours[body.clone()] != sent[body.clone()] {
                 let link = departure.link;
                 return Err(format!("the floor's work is not the worker's: a record of link {link} differs"));
             }
         }
         Ok(())
+    }
+
+    /// Checks that all tags of the batch were right.
+    pub fn tags_were_right(&self) -> Result<(), String> {
+        if self.ok { Ok(()) } else { Err("the floor found a wrong tag".to_owned()) }
+    }
+
+    /// What the batch sealed, in order.
+    pub fn sealed(&self) -> impl Iterator<Item = &[u8]> {
+        let (count, sealed) = (self.out.count(), self.seals.len());
+        let first = self.out_at + count - sealed;
+        (first..first + sealed).map(move |at| self.out.get(at % count))
     }
 
     /// A wrong layer key.

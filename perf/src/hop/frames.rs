@@ -1,10 +1,9 @@
-//! Frames of a fixed number, each on cache lines of its own and placed in them and in memory as the
-//! memory port places its frames.
+//! Frames of a fixed number, each on cache lines of its own and placed in them as the memory port places its frames.
 
 use drover_nic::{FRAME, huge};
 
 /// Bytes before the payload: what the memory port keeps of address and length.
-const LABEL: usize = 20;
+pub const LABEL: usize = 20;
 
 #[repr(C, align(64))]
 struct Frame {
@@ -12,9 +11,9 @@ struct Frame {
     data: [u8; FRAME],
 }
 
-/// Frames that all hold `len` bytes.
+/// Frames that all hold `len` bytes, on huge pages like the port's.
 pub struct Frames {
-    frames: Box<[Frame]>,
+    frames: Vec<Frame>,
     len: usize,
 }
 
@@ -23,7 +22,7 @@ impl Frames {
     pub fn new(count: usize, len: usize) -> Frames {
         let mut frames = huge::vec(count);
         frames.resize_with(count, || Frame { label: [1; LABEL], data: [1; FRAME] });
-        Frames { frames: frames.into_boxed_slice(), len }
+        Frames { frames, len }
     }
 
     /// How many there are.

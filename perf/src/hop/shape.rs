@@ -11,9 +11,11 @@ use std::ops::Range;
 /// One round, 1/u, ns of virtual time.
 pub const ROUND_NS: u64 = 20_000_000;
 /// Most links: a link's two directions take about 5 kB here and as much again in the floor.
-pub const LINKS_MAX: usize = 10_000;
-/// Most circuits: at 1,024 bytes a cell the two pools then take 0.8 GB.
-pub const CIRCUITS_MAX: usize = 100_000;
+pub const LINKS_MAX: usize = 50_000;
+/// Most circuits: at 1,024 bytes a cell the two pools then take 1.6 GB.
+pub const CIRCUITS_MAX: usize = 200_000;
+/// Most slots of a round in a world of chaff.
+pub const SLOTS_MAX: u32 = 256;
 /// Most cells, and most records, of a batch.
 pub const BATCH_MAX: usize = 4096;
 
@@ -26,6 +28,10 @@ pub struct Shape {
     pub circuits: usize,
     /// Slots of a round of each link: the most ways that leave by one link, and the one slot that stays free.
     pub slots: u32,
+    /// Share of the owned slots that find a cell waiting, %.
+    pub share_real: u32,
+    /// The far ends send chaff: a record on every link in each slot.
+    pub duplex_chaff: bool,
     /// Batches that a round is cut into.
     pub parts: u64,
     /// Time between two slots of a link, ns.
@@ -52,8 +58,10 @@ pub struct Way {
 pub struct Part {
     /// A new round begins with it.
     pub first_of_round: bool,
-    /// Places in the round's order.
+    /// Places in the round's order: of these, the shape's share has a cell.
     pub cells: Range<usize>,
+    /// Places in the order of the far ends' slots that carry chaff.
+    pub chaff: Range<usize>,
     /// Virtual time, ns.
     pub start: u64,
     /// Virtual time, ns.
@@ -81,7 +89,8 @@ pub fn way_out(circuit: u32) -> Option<u32> {
 }
 
 impl Shape {
-    /// A world, its batches of at most `batch` cells and records. The error names the flag, its value and the range.
+    /// A world, its batches of at most `batch` cells and records; every owned slot finds a cell waiting. The error names
+    /// the flag, its value and the range.
     pub fn new(links: usize, circuits: usize, batch: usize) -> Result<Shape, String> {
         let check = |flag: &str, value: usize, range: Range<usize>| {
             let (least, most) = (range.start, range.end - 1);
@@ -99,12 +108,28 @@ impl Shape {
         let slots = (2 * circuits).div_ceil(links) as u32 + 1;
         let records = links * slots as usize;
         let parts = records.div_ceil(batch) as u64;
-        Ok(Shape { links, circuits, slots, parts, period: ROUND_NS / u64::from(slots) })
+        let period = ROUND_NS / u64::from(slots);
+        Ok(Shape { links, circuits, slots, share_real: 100, duplex_chaff: false, parts, period })
     }
 
-    /// Share of the links' slots that circuits own.
-    pub fn occupancy(&self) -> f64 {
-        (2 * self.circuits) as f64 / self.records() as f64
+    /// A world of links without circuits, `slots` slots a round, all of them chaff; with `duplex` the far ends send chaff
+    /// as well. The error names the flag, its value and the range.
+    pub fn chaff(links: usize, slots: u32, batch: usize, duplex: bool) -> Result<Shape, String> {
+        let check = |flag: &str, value: usize, most: usize| {
+            if (1..=most).contains(&value) { Ok(()) } else { Err(format!("--{flag} {value} is not in 1..={most}")) }
+        };
+        check("links", links, LINKS_MAX)?;
+        check("slots", slots as usize, SLOTS_MAX as usize)?;
+        check("batch", batch, BATCH_MAX)?;
+        let parts = (links as u64 * u64::from(slots)).div_ceil(batch as u64);
+        let period = ROUND_NS / u64::from(slots);
+        Ok(Shape { links, circuits: 0, slots, share_real: 0, duplex_chaff: duplex, parts, period })
+    }
+
+    /// The same world in which so many per cent of the owned slots, at most 100, find a cell waiting: which, is drawn
+    /// anew in each round. The others leave as chaff.
+    pub fn with_share(self, per_cent: u32) -> Shape {
+        Shape { share_real: per_cent.min(100), ..self }
     }
 
     /// Slots of all links in a round.
@@ -113,7 +138,15 @@ impl Shape {
     }
 
     fn records_of_part(&self) -> u64 {
-        self.records().div_ceil(self.parts) + self.links as u64
+        self.records().div_ceil(self.parts) + self.clump()
+    }
+
+    /// How many more than on average may fall into any stretch of time: a link's slots are evenly spaced and its phase is
+    /// drawn, so that each link has at most one more, each for itself. Eight standard deviations of that, at most
+    /// √links / 2 each, do not happen.
+    fn clump(&self) -> u64 {
+        let links = self.links as u64;
+        links.min(4 * links.isqrt() + 8)
     }
 
     /// Cells of the pool: a way has at most two cells waiting, and a burst of each turn is on its way.
@@ -123,7 +156,7 @@ impl Shape {
 
     /// Frames of the port's rings: a batch's, or what is sealed within the horizon and a turn.
     pub fn transmit(&self) -> usize {
-        let ahead = self.records() * SPIN_HORIZON_NS / ROUND_NS + self.links as u64 + 4 * BATCH as u64;
+        let ahead = self.records() * SPIN_HORIZON_NS / ROUND_NS + self.clump() + 4 * BATCH as u64;
         (self.records_of_part().max(ahead) as usize).next_power_of_two()
     }
 
@@ -139,12 +172,14 @@ impl Shape {
         let cell = |at: u64| (ways * at / self.parts) as usize;
         let time = |at: u64| super::EPOCH + round * ROUND_NS + ROUND_NS * at / self.parts;
         let (cells, start, end) = (cell(at)..cell(at + 1), time(at), time(at + 1));
+        let slots = |at: u64| if self.duplex_chaff { (self.records() * at / self.parts) as usize } else { 0 };
+        let chaff = slots(at)..slots(at + 1);
         // As a busy worker turns: a burst in and a burst out.
         let records = self.records().div_ceil(self.parts);
         let turns = (cells.len().max(records as usize)).div_ceil(BATCH) as u64;
         let turns = turns.max((end - start).div_ceil(self.longest_turn()));
         let slot = round * u64::from(self.slots) + u64::from(self.slots) * at / self.parts;
-        Part { first_of_round: at == 0, cells, start, end, turns, slot }
+        Part { first_of_round: at == 0, cells, chaff, start, end, turns, slot }
     }
 
     /// Virtual time of a turn at most: a slot may be sealed one turn late and sent one more, and is not missed.
@@ -225,8 +260,8 @@ mod tests {
     #[test]
     fn errors_name_flag_value_and_range() {
         let error = |links, circuits, batch| Shape::new(links, circuits, batch).unwrap_err();
-        assert_eq!(error(1, 5, 64), "--links 1 is not in 2..=10000");
-        assert_eq!(error(2, 0, 64), "--circuits 0 is not in 1..=100000");
+        assert_eq!(error(1, 5, 64), "--links 1 is not in 2..=50000");
+        assert_eq!(error(2, 0, 64), "--circuits 0 is not in 1..=200000");
         assert_eq!(error(2, 5, 4097), "--batch 4097 is not in 1..=4096");
         assert!(error(100, 49, 64).contains("--links 100 at least 50"));
     }
