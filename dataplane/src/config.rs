@@ -4,19 +4,22 @@
 //! are problems. The table of keys is in `docs/operations.md` and in [`KEYS`].
 
 mod check;
+mod crypto;
 
 use crate::class::Rate;
 use crate::limits::{CIRCUITS_MAX, LINKS_MAX, POOL_MAX, RAW_WAITING_MAX};
 use crate::punt::no_rings;
 use crate::state::{Sizes, State};
 use crate::worker::Pace;
-use drover_crypto::reference::Reference;
+use drover_crypto::Suite;
+use drover_crypto::backend::WithSuite;
 use drover_wire::cell::CellSize;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+pub use crypto::Crypto;
 pub use drover_wire::control::WORKERS_MAX;
 
 /// Length of a tick, µs.
@@ -86,6 +89,8 @@ pub struct Config {
     pub interval_ms: u64,
     /// Sizes of each worker's tables.
     pub sizes: Sizes,
+    /// The crypto back end.
+    pub crypto: Crypto,
     /// The workers.
     pub workers: Vec<WorkerConfig>,
     /// A property to break, from the command line only.
@@ -158,11 +163,7 @@ impl Config {
 
     /// The memory of a worker, made and measured: the pool's bytes and the tables'.
     pub fn worker_bytes(&self) -> (usize, usize) {
-        match self.cell {
-            CellSize::S256 => State::<Reference, 256>::new(0, self.sizes, 1, no_rings()).bytes(),
-            CellSize::S512 => State::<Reference, 512>::new(0, self.sizes, 1, no_rings()).bytes(),
-            CellSize::S1024 => State::<Reference, 1024>::new(0, self.sizes, 1, no_rings()).bytes(),
-        }
+        self.crypto.backend.dispatch(WorkerBytes(self))
     }
 
     /// What will run and how much memory it takes, for people.
@@ -177,6 +178,7 @@ impl Config {
         // Writing to a string does not fail.
         let _ = writeln!(text, "cell          {} bytes; records of {} bytes", self.cell, self.cell.record_len());
         let _ = writeln!(text, "control       {}", self.socket.display());
+        let _ = writeln!(text, "crypto        {}", self.crypto);
         let _ = match self.pacing() {
             Policy::Spin => writeln!(text, "pacing        spin"),
             _ => writeln!(text, "pacing        tick of {} us", self.tick_us),
@@ -193,6 +195,20 @@ impl Config {
         let all = workers * (pool_bytes + table_bytes + frames);
         let _ = write!(text, "in all        {all} bytes for {workers} worker{}", if workers == 1 { "" } else { "s" });
         text
+    }
+}
+
+/// [`Config::worker_bytes`], with the back end: keys are as large as it makes them.
+struct WorkerBytes<'c>(&'c Config);
+
+impl WithSuite for WorkerBytes<'_> {
+    type Out = (usize, usize);
+    fn with<C: Suite>(self) -> (usize, usize) {
+        match self.0.cell {
+            CellSize::S256 => State::<C, 256>::new(0, self.0.sizes, 1, no_rings()).bytes(),
+            CellSize::S512 => State::<C, 512>::new(0, self.0.sizes, 1, no_rings()).bytes(),
+            CellSize::S1024 => State::<C, 1024>::new(0, self.0.sizes, 1, no_rings()).bytes(),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Totals by worker and by class only; what tells one link from another, or cells from chaff, exists in lab builds
 //! only (I10). Everything a worker counted is read from shared memory: asking does not touch a worker.
 
-use crate::config::{Config, Policy};
+use crate::config::{Config, Crypto, Policy};
 use crate::counters::{LATENESS_BUCKETS, lateness_bound};
 use crate::drops::DropReason;
 use crate::publish::{self, Published};
@@ -28,6 +28,7 @@ pub struct Status {
     pub cell: CellSize,
     /// Sizes of each worker's tables.
     pub sizes: Sizes,
+    crypto: Crypto,
     policy: Policy,
     tick_us: u64,
     started: u64,
@@ -54,6 +55,7 @@ impl Status {
             boot,
             cell: config.cell,
             sizes: config.sizes,
+            crypto: config.crypto,
             policy: config.pacing(),
             tick_us: config.tick_us,
             started: crate::run::now(),
@@ -98,6 +100,8 @@ impl Status {
         let report = json!({
             "boot": self.boot.to_string(),
             "cell": self.cell.bytes(),
+            "crypto": self.crypto.backend.name(),
+            "crypto_reason": self.crypto.reason(),
             "policy": self.policy.name(),
             "tick_us": self.tick_us,
             "lab": cfg!(feature = "lab"),

@@ -43,6 +43,8 @@ fn status_is_json_with_every_key() {
     let mut expected = vec![
         "boot",
         "cell",
+        "crypto",
+        "crypto_reason",
         "policy",
         "tick_us",
         "lab",

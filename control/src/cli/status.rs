@@ -66,6 +66,9 @@ fn render(first: &Status, second: &Status, out: &mut String) -> std::fmt::Result
     let lab = if second.lab { ", lab build" } else { "" };
     writeln!(out, "boot {}, up {up}{lab}", second.boot)?;
     writeln!(out, "cells of {cell} bytes, pacing {policy}{tick}, pools and tables {}", bytes(second.pool_bytes))?;
+    if !second.crypto.is_empty() {
+        writeln!(out, "crypto {} ({})", second.crypto, second.crypto_reason)?;
+    }
     let (links, circuits, ends) = (count(*links), count(*circuits), count(*ends));
     writeln!(out, "links {links}, circuits {circuits}, ends of calls {ends}\n")?;
     writeln!(out, "{}", workers(first, second))?;
@@ -185,6 +188,8 @@ mod tests {
             ClassStatus { class: 2, kind: "zone".into(), rate: 200.0, links: 4, sent, missed, ..Default::default() };
         Status {
             cell: 256,
+            crypto: "reference".into(),
+            crypto_reason: "as configured".into(),
             policy: "tick".into(),
             tick_us: Some(1000),
             links: 4,
@@ -202,6 +207,7 @@ mod tests {
         assert!(line("zone").contains("200.0  ") && line("zone").contains('3'), "{text}");
         assert!(line("record_tag").contains("wrong under every key"), "{text}");
         assert!(!text.contains("bad_cell") && text.contains("tick of 1000 µs") && text.contains("12 µs"), "{text}");
+        assert!(text.contains("crypto reference (as configured)"), "{text}");
     }
 
     #[test]

@@ -12,6 +12,10 @@ pub struct Status {
     pub boot: String,
     /// Cell size, bytes.
     pub cell: u32,
+    /// The crypto back end.
+    pub crypto: String,
+    /// Why it is this one.
+    pub crypto_reason: String,
     /// `tick`, `spin` or `auto`.
     pub policy: String,
     /// The tick, µs, under `tick`.

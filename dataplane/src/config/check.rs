@@ -8,7 +8,7 @@ use std::path::Path;
 use toml::{Table, Value};
 
 /// Reads one table and collects what is wrong with it.
-struct Reader<'p> {
+pub(super) struct Reader<'p> {
     /// What comes before a key's name.
     path: String,
     table: Table,
@@ -17,7 +17,7 @@ struct Reader<'p> {
 }
 
 impl<'p> Reader<'p> {
-    fn new(path: &str, table: Table, problems: &'p mut Vec<Problem>) -> Self {
+    pub(super) fn new(path: &str, table: Table, problems: &'p mut Vec<Problem>) -> Self {
         Reader { path: path.to_owned(), table, known: Vec::new(), problems }
     }
 
@@ -26,7 +26,13 @@ impl<'p> Reader<'p> {
         self.table.remove(key)
     }
 
-    fn problem(&mut self, key: &str, value: impl fmt::Display, allowed: impl fmt::Display, mend: impl fmt::Display) {
+    pub(super) fn problem(
+        &mut self,
+        key: &str,
+        value: impl fmt::Display,
+        allowed: impl fmt::Display,
+        mend: impl fmt::Display,
+    ) {
         self.problems.push(Problem {
             key: format!("{}{key}", self.path),
             value: value.to_string(),
@@ -47,7 +53,7 @@ impl<'p> Reader<'p> {
         }
     }
 
-    fn text(&mut self, key: &'static str, allowed: &str, mend: &str) -> Option<String> {
+    pub(super) fn text(&mut self, key: &'static str, allowed: &str, mend: &str) -> Option<String> {
         match self.take(key) {
             Some(Value::String(text)) => Some(text),
             Some(other) => {
@@ -70,7 +76,7 @@ impl<'p> Reader<'p> {
     }
 
     /// Whatever nobody took is unknown.
-    fn finish(mut self) {
+    pub(super) fn finish(mut self) {
         let known = self.known.join(", ");
         for (key, value) in std::mem::take(&mut self.table) {
             self.problem(&key, value, format!("known here: {known}"), "remove it, or mend its spelling");
@@ -102,7 +108,7 @@ fn read(table: Table, problems: &mut Vec<Problem>) -> Config {
     let mut root = Reader::new("", table, problems);
     let cell = cell_size(&mut root);
     let (control, pacing, mixing) = (root.section("control"), root.section("pacing"), root.section("mixing"));
-    let limits = root.section("limits");
+    let (limits, crypto) = (root.section("limits"), root.section("crypto"));
     let workers = root.take("worker");
     root.finish();
 
@@ -112,6 +118,7 @@ fn read(table: Table, problems: &mut Vec<Problem>) -> Config {
     let interval_ms = mixing.number("interval_ms", INTERVAL_MS, 20);
     mixing.finish();
     let sizes = read_limits(limits, problems);
+    let crypto = Crypto::read(crypto, problems);
     let workers = read_workers(workers, problems);
     #[cfg(feature = "lab")]
     published_links_fit(&sizes, workers.len(), problems);
@@ -123,6 +130,7 @@ fn read(table: Table, problems: &mut Vec<Problem>) -> Config {
         tick_us,
         interval_ms,
         sizes,
+        crypto,
         workers,
         #[cfg(feature = "lab")]
         lab_break: None,

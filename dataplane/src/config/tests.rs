@@ -142,7 +142,7 @@ proptest! {
     fn no_value_panics(
         key in proptest::sample::select(vec![
             "cell", "control", "control.socket", "control.allow_uids", "pacing", "pacing.policy", "pacing.tick_us",
-            "mixing.interval_ms", "limits", "limits.links", "limits.circuits", "limits.cells", "limits.transmit",
+            "mixing.interval_ms", "crypto", "crypto.backend", "limits", "limits.links", "limits.circuits", "limits.cells", "limits.transmit",
             "worker",
         ]),
         value in proptest::sample::select(vec![
