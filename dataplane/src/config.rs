@@ -4,6 +4,7 @@
 //! are problems. The table of keys is in `docs/operations.md` and in [`KEYS`].
 
 mod check;
+mod cores;
 mod crypto;
 
 use crate::class::Rate;
@@ -19,6 +20,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+pub use cores::Pacing;
 pub use crypto::Crypto;
 pub use drover_wire::control::WORKERS_MAX;
 
@@ -48,7 +50,7 @@ pub enum Policy {
     Tick,
     /// Never sleep: for a worker with a core of its own.
     Spin,
-    /// `Spin` when every worker has a core of its own, else `Tick`.
+    /// `Spin` for each worker that has a core to itself, `Tick` for the others.
     Auto,
 }
 
@@ -93,6 +95,8 @@ pub struct Config {
     pub crypto: Crypto,
     /// The workers.
     pub workers: Vec<WorkerConfig>,
+    /// How each of them is paced, with `auto` decided.
+    pub pacings: Vec<Pacing>,
     /// A property to break, from the command line only.
     #[cfg(feature = "lab")]
     pub lab_break: Option<crate::lab::Break>,
@@ -137,28 +141,22 @@ impl Config {
         check::parse(text)
     }
 
-    /// The policy with `auto` decided: spin only when every worker is pinned and a core is left for everything else.
-    pub fn pacing(&self) -> Policy {
-        let cores = core_affinity::get_core_ids().map_or(0, |ids| ids.len());
-        let own = self.workers.iter().all(|w| w.core.is_some()) && cores > self.workers.len();
-        match self.policy {
-            Policy::Auto if own => Policy::Spin,
-            Policy::Auto => Policy::Tick,
-            decided => decided,
-        }
-    }
-
-    /// What [`Self::pacing`] means for a worker.
-    pub fn pace(&self) -> Pace {
-        match self.pacing() {
+    /// What a worker's pacing means.
+    pub fn pace(&self, pacing: &Pacing) -> Pace {
+        match pacing.policy {
             Policy::Spin => Pace::SPIN,
             _ => Pace::tick(self.tick_us * 1_000),
         }
     }
 
+    /// How far ahead of its slot a record is sealed at most, by any worker, ns.
+    pub fn horizon_ns(&self) -> u64 {
+        self.pacings.iter().map(|pacing| self.pace(pacing).horizon).max().unwrap_or(0)
+    }
+
     /// How long a record waits at most between its sealing and its departure, ns.
     pub fn window_ns(&self) -> u64 {
-        self.pace().horizon + self.tick_us * 1_000
+        self.horizon_ns() + self.tick_us * 1_000
     }
 
     /// The memory of a worker, made and measured: the pool's bytes and the tables'.
@@ -179,14 +177,11 @@ impl Config {
         let _ = writeln!(text, "cell          {} bytes; records of {} bytes", self.cell, self.cell.record_len());
         let _ = writeln!(text, "control       {}", self.socket.display());
         let _ = writeln!(text, "crypto        {}", self.crypto);
-        let _ = match self.pacing() {
-            Policy::Spin => writeln!(text, "pacing        spin"),
-            _ => writeln!(text, "pacing        tick of {} us", self.tick_us),
-        };
+        let _ = writeln!(text, "pacing        {}, ticks of {} us", self.policy.name(), self.tick_us);
         let _ = writeln!(text, "mixing        {} ms, for circuits that own no slot", self.interval_ms);
-        for (at, WorkerConfig { listen, core }) in self.workers.iter().enumerate() {
+        for (at, (WorkerConfig { listen, core }, pacing)) in self.workers.iter().zip(&self.pacings).enumerate() {
             let core = core.map_or_else(|| "not pinned".to_owned(), |core| format!("core {core}"));
-            let _ = writeln!(text, "worker {at:<6} {listen}, {core}");
+            let _ = writeln!(text, "worker {at:<6} {listen}, {core}, {}: {}", pacing.policy.name(), pacing.reason);
         }
         let _ = writeln!(text, "per worker    {links} links, {circuits} circuits");
         let _ = writeln!(text, "  pool        {pool_bytes} bytes: {pool} cells");

@@ -216,7 +216,7 @@ fn start<C: Suite, T: Terminal + 'static, const S: usize>(
 
     let status = Status::new(boot, config, &listens, pool_bytes, segment);
     let shadow = Shadow::new(config.sizes, config.window_ns(), listens);
-    let service = Service::<C, T>::new(status, shadow, ends, config.pace().horizon);
+    let service = Service::<C, T>::new(status, shadow, ends, config.horizon_ns());
     running.spawn("drover-service".to_owned(), move |shared| {
         if let Err(error) = service::run(service, sockets, &shared.stop) {
             shared.fail(format!("drover-service: {error}"));
@@ -270,11 +270,12 @@ impl<C: Suite, T: Terminal, const S: usize> Parts<C, T, S> {
         #[cfg(feature = "lab")]
         let state = State { broken: config.lab_break, ..state };
         let _ = ready.send(Ok(state.bytes().0));
-        let rhythm = match config.pacing() {
+        let pacing = &config.pacings[usize::from(worker)];
+        let rhythm = match pacing.policy {
             Policy::Spin => Rhythm::Spin,
             _ => Rhythm::Tick(config.tick_us * 1_000),
         };
-        let mut worker = Worker::new(port, state, terminal, handoff, service, config.pace());
+        let mut worker = Worker::new(port, state, terminal, handoff, service, config.pace(pacing));
         run::run(&mut worker, rhythm, &shared.stop, &mut publisher);
     }
 }

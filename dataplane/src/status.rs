@@ -3,7 +3,7 @@
 //! Totals by worker and by class only; what tells one link from another, or cells from chaff, exists in lab builds
 //! only (I10). Everything a worker counted is read from shared memory: asking does not touch a worker.
 
-use crate::config::{Config, Crypto, Policy};
+use crate::config::{Config, Crypto, Pacing};
 use crate::counters::{LATENESS_BUCKETS, lateness_bound};
 use crate::drops::DropReason;
 use crate::publish::{self, Published};
@@ -29,7 +29,7 @@ pub struct Status {
     /// Sizes of each worker's tables.
     pub sizes: Sizes,
     crypto: Crypto,
-    policy: Policy,
+    pacings: Vec<Pacing>,
     tick_us: u64,
     started: u64,
     pool_bytes: usize,
@@ -56,7 +56,7 @@ impl Status {
             cell: config.cell,
             sizes: config.sizes,
             crypto: config.crypto,
-            policy: config.pacing(),
+            pacings: config.pacings.clone(),
             tick_us: config.tick_us,
             started: crate::run::now(),
             pool_bytes,
@@ -102,7 +102,8 @@ impl Status {
             "cell": self.cell.bytes(),
             "crypto": self.crypto.backend.name(),
             "crypto_reason": self.crypto.reason(),
-            "policy": self.policy.name(),
+            "policy": self.policy(),
+            "policy_reason": self.policy_reason(),
             "tick_us": self.tick_us,
             "lab": cfg!(feature = "lab"),
             "uptime_s": (now - self.started) as f64 / 1e9,
@@ -119,9 +120,28 @@ impl Status {
         report.to_string().into_bytes()
     }
 
+    /// What paces the workers: `tick`, `spin`, or `mixed`.
+    fn policy(&self) -> &'static str {
+        match &self.pacings[..] {
+            [first, rest @ ..] if rest.iter().all(|other| other.policy == first.policy) => first.policy.name(),
+            _ => "mixed",
+        }
+    }
+
+    fn policy_reason(&self) -> String {
+        match &self.pacings[..] {
+            [first, rest @ ..] if rest.iter().all(|other| other == first) => first.reason.clone(),
+            all => {
+                let reasons = all.iter().enumerate();
+                reasons.map(|(at, one)| format!("worker {at}: {}", one.reason)).collect::<Vec<_>>().join("; ")
+            }
+        }
+    }
+
     fn worker(&self, worker: usize) -> Value {
         let Published { at_ns, counters, port, links, .. } = &self.last[worker];
         let (listen, core) = self.workers[worker];
+        let Pacing { policy, reason } = &self.pacings[worker];
         let drops: Map<String, Value> = DropReason::ALL
             .iter()
             .map(|reason| (*reason, counters.dropped(*reason) + self.handed_drops[worker][*reason as usize]))
@@ -134,6 +154,8 @@ impl Status {
             "worker": worker,
             "listen": listen.to_string(),
             "core": core,
+            "policy": policy.name(),
+            "policy_reason": reason,
             "published_ns": at_ns,
             "turns": counters.turns,
             "received": counters.received,

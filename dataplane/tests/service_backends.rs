@@ -117,12 +117,12 @@ fn all_back_ends_give_the_same_bytes() {
 
     // What each circuit delivers, both ways.
     let (mut forward, mut backward) = (Vec::new(), Vec::new());
-    for mix in 0..count {
+    for (mix, backend) in backends.iter().enumerate() {
         let id = mix as u32 + 1;
         for (all, at) in [(&mut forward, (mix + 2) % count), (&mut backward, (mix + 1) % count)] {
             let (plane, heard) = &mut planes[at];
             let cells = || heard.lock().expect("nobody panicked").get(&id).cloned().unwrap_or_default();
-            plane.until(&format!("cells through {}", backends[mix]), |_| cells().len() >= CELLS);
+            plane.until(&format!("cells through {backend}"), |_| cells().len() >= CELLS);
             all.push(cells());
         }
     }

@@ -16,9 +16,11 @@ pub struct Status {
     pub crypto: String,
     /// Why it is this one.
     pub crypto_reason: String,
-    /// `tick`, `spin` or `auto`.
+    /// What paces its workers: `tick`, `spin` or, of several, `mixed`.
     pub policy: String,
-    /// The tick, µs, under `tick`.
+    /// Why.
+    pub policy_reason: String,
+    /// The tick, µs, of workers under `tick`.
     pub tick_us: Option<u64>,
     /// Built with the feature `lab`.
     pub lab: bool,
@@ -52,6 +54,10 @@ pub struct WorkerStatus {
     pub listen: String,
     /// The core that it is pinned to.
     pub core: Option<i64>,
+    /// What paces it: `tick` or `spin`.
+    pub policy: String,
+    /// Why.
+    pub policy_reason: String,
     /// When its counters were published, monotonic ns.
     pub published_ns: u64,
     /// Turns of its loop.

@@ -1,5 +1,6 @@
 //! From text to a checked configuration: a table is read key by key, and whatever is left over is unknown.
 
+use super::cores::{self, Host};
 use super::*;
 use std::collections::HashMap;
 use std::fs;
@@ -119,7 +120,9 @@ fn read(table: Table, problems: &mut Vec<Problem>) -> Config {
     mixing.finish();
     let sizes = read_limits(limits, problems);
     let crypto = Crypto::read(crypto, problems);
-    let workers = read_workers(workers, problems);
+    let host = Host::read();
+    let workers = read_workers(workers, &host, problems);
+    let pacings = host.decide(policy, &workers);
     #[cfg(feature = "lab")]
     published_links_fit(&sizes, workers.len(), problems);
     Config {
@@ -132,6 +135,7 @@ fn read(table: Table, problems: &mut Vec<Problem>) -> Config {
         sizes,
         crypto,
         workers,
+        pacings,
         #[cfg(feature = "lab")]
         lab_break: None,
     }
@@ -195,7 +199,7 @@ fn read_pacing(table: Table, problems: &mut Vec<Problem>) -> (Policy, u64) {
     let mut pacing = Reader::new("pacing.", table, problems);
     let tick_us = pacing.number("tick_us", TICK_US, 1_000);
     let allowed = "\"tick\", \"spin\" or \"auto\"";
-    let mend = "\"tick\" shares cores; \"spin\" needs one a worker; \"auto\" spins where there is one";
+    let mend = "\"tick\" shares cores; \"spin\" takes one for each worker; \"auto\" spins on those that are exclusive";
     let policy = match pacing.text("policy", allowed, mend).as_deref() {
         None | Some("tick") => Policy::Tick,
         Some("spin") => Policy::Spin,
@@ -224,7 +228,7 @@ fn read_limits(table: Table, problems: &mut Vec<Problem>) -> Sizes {
     Sizes { links, circuits, pool, transmit }
 }
 
-fn read_workers(value: Option<Value>, problems: &mut Vec<Problem>) -> Vec<WorkerConfig> {
+fn read_workers(value: Option<Value>, host: &Host, problems: &mut Vec<Problem>) -> Vec<WorkerConfig> {
     let mut bad = |value: String, allowed: &str, mend: &str| {
         let (allowed, mend) = (allowed.to_owned(), mend.to_owned());
         problems.push(Problem { key: "worker".to_owned(), value, allowed, mend });
@@ -244,13 +248,12 @@ fn read_workers(value: Option<Value>, problems: &mut Vec<Problem>) -> Vec<Worker
         let allowed = format!("1 to {WORKERS_MAX} workers");
         bad(format!("({} workers)", tables.len()), &allowed, if tables.is_empty() { one } else { "remove some" });
     }
-    let cores: Option<Vec<usize>> = core_affinity::get_core_ids().map(|ids| ids.iter().map(|id| id.id).collect());
     let (mut ports, mut pinned) = (HashMap::new(), HashMap::new());
     let mut workers = Vec::new();
     for (at, table) in tables.into_iter().enumerate() {
         let mut reader = Reader::new(&format!("worker[{at}]."), table, problems);
         let listen = listen(&mut reader, at, &mut ports);
-        let core = core(&mut reader, at, cores.as_deref(), &mut pinned);
+        let core = core(&mut reader, at, host, &mut pinned);
         reader.finish();
         workers.extend(listen.map(|listen| WorkerConfig { listen, core }));
     }
@@ -281,13 +284,12 @@ fn listen(reader: &mut Reader<'_>, at: usize, ports: &mut HashMap<u16, usize>) -
     Some(listen)
 }
 
-fn core(reader: &mut Reader<'_>, at: usize, cores: Option<&[usize]>, pinned: &mut HashMap<u16, usize>) -> Option<u16> {
+fn core(reader: &mut Reader<'_>, at: usize, host: &Host, pinned: &mut HashMap<u16, usize>) -> Option<u16> {
     let value = reader.take("core")?;
-    let there = |n: &u16| cores.is_none_or(|cores| cores.contains(&usize::from(*n)));
+    let there = |n: &u16| host.allowed.contains(n);
     let core = value.as_integer().and_then(|n| u16::try_from(n).ok()).filter(|n| *n < u16::MAX).filter(there);
     let Some(core) = core else {
-        let list = cores.unwrap_or_default().iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
-        let allowed = format!("a core that this process may use: {list}");
+        let allowed = format!("a core that this process may use: {}", cores::show(&host.allowed));
         reader.problem("core", value, allowed, "choose one of these, or leave it out");
         return None;
     };

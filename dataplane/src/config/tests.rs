@@ -92,6 +92,7 @@ fn only_a_socket_may_be_in_the_way() {
     assert!(Config::parse(&SMALLEST.replace("m1.sock", &long[1..])).is_ok());
 }
 
+/// What each worker does, and why, is decided in `cores.rs`; here with this machine's own cores.
 #[test]
 fn a_core_is_for_one_worker_and_spinning_needs_one_left() {
     let pinned = |cores: &[usize]| {
@@ -103,11 +104,19 @@ fn a_core_is_for_one_worker_and_spinning_needs_one_left() {
     };
     let cores: Vec<_> = core_affinity::get_core_ids().expect("cores").iter().map(|core| core.id).collect();
     assert_eq!(pinned(&[cores[0], cores[0]]).expect_err("one core").0[0].key, "worker[1].core");
-    assert_eq!(pinned(&cores).expect("one each").pacing(), Policy::Tick, "no core is left for everything else");
-    let one = pinned(&cores[..1]).expect("one").pacing();
-    assert_eq!(one, if cores.len() > 1 { Policy::Spin } else { Policy::Tick });
+    let all = pinned(&cores).expect("one each");
+    assert_eq!(all.pacings.len(), cores.len());
+    for Pacing { policy, reason } in &all.pacings {
+        let exclusive = reason.contains("isolated") || reason.contains("nohz_full");
+        assert_eq!(*policy == Policy::Spin, exclusive, "no core is left for everything else: {reason}");
+        assert!(all.describe().contains(reason));
+    }
+    let one = &pinned(&cores[..1]).expect("one").pacings[0];
+    assert_eq!(one.policy == Policy::Spin, cores.len() > 1 && !one.reason.contains("cpu.max"), "{}", one.reason);
     let unpinned = SMALLEST.replace("[control]", "[pacing]\npolicy = \"auto\"\n[control]");
-    assert_eq!(Config::parse(&unpinned).expect("is right").pacing(), Policy::Tick);
+    let unpinned = Config::parse(&unpinned).expect("is right");
+    assert_eq!(unpinned.pacings[0].policy, Policy::Tick);
+    assert_eq!(unpinned.horizon_ns(), 2_000_000);
 }
 
 #[test]
