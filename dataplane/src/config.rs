@@ -8,7 +8,8 @@ mod cores;
 mod crypto;
 
 use crate::class::Rate;
-use crate::limits::{CIRCUITS_MAX, LINKS_MAX, POOL_MAX, RAW_WAITING_MAX};
+use crate::limits::{BEST_EFFORT_PER_LINK, CIRCUITS_MAX, LINKS_MAX, POOL_MAX, RAW_WAITING_MAX};
+use crate::mixing::Mixing;
 use crate::punt::no_rings;
 use crate::state::{Sizes, State};
 use crate::worker::Pace;
@@ -28,6 +29,11 @@ pub use drover_wire::control::WORKERS_MAX;
 pub const TICK_US: RangeInclusive<u64> = 100..=10_000;
 /// Length of the mixing interval, ms.
 pub const INTERVAL_MS: RangeInclusive<u64> = 1..=1_000;
+/// Distinct circuits of threshold mixing: two at least hide each other, and the threshold can be reached with as many
+/// cells mixed and not yet sent.
+pub const THRESHOLD: RangeInclusive<u64> = 2..=(BEST_EFFORT_PER_LINK / 2) as u64;
+/// The longest wait for them, ms.
+pub const CAP_MS: RangeInclusive<u64> = 1..=10_000;
 /// Links of a worker.
 pub const LINKS: RangeInclusive<u64> = 1..=LINKS_MAX as u64;
 /// Circuits of a worker.
@@ -87,8 +93,8 @@ pub struct Config {
     pub policy: Policy,
     /// Length of a tick, µs.
     pub tick_us: u64,
-    /// Length of the mixing interval, ms.
-    pub interval_ms: u64,
+    /// How the cells of circuits that own no slot are mixed.
+    pub mixing: Mixing,
     /// Sizes of each worker's tables.
     pub sizes: Sizes,
     /// The crypto back end.
@@ -178,7 +184,7 @@ impl Config {
         let _ = writeln!(text, "control       {}", self.socket.display());
         let _ = writeln!(text, "crypto        {}", self.crypto);
         let _ = writeln!(text, "pacing        {}, ticks of {} us", self.policy.name(), self.tick_us);
-        let _ = writeln!(text, "mixing        {} ms, for circuits that own no slot", self.interval_ms);
+        let _ = writeln!(text, "mixing        {}, for circuits that own no slot", self.mixing);
         for (at, (WorkerConfig { listen, core }, pacing)) in self.workers.iter().zip(&self.pacings).enumerate() {
             let core = core.map_or_else(|| "not pinned".to_owned(), |core| format!("core {core}"));
             let _ = writeln!(text, "worker {at:<6} {listen}, {core}, {}: {}", pacing.policy.name(), pacing.reason);
@@ -200,9 +206,9 @@ impl WithSuite for WorkerBytes<'_> {
     type Out = (usize, usize);
     fn with<C: Suite>(self) -> (usize, usize) {
         match self.0.cell {
-            CellSize::S256 => State::<C, 256>::new(0, self.0.sizes, 1, no_rings()).bytes(),
-            CellSize::S512 => State::<C, 512>::new(0, self.0.sizes, 1, no_rings()).bytes(),
-            CellSize::S1024 => State::<C, 1024>::new(0, self.0.sizes, 1, no_rings()).bytes(),
+            CellSize::S256 => State::<C, 256>::new(0, self.0.sizes, self.0.mixing, no_rings()).bytes(),
+            CellSize::S512 => State::<C, 512>::new(0, self.0.sizes, self.0.mixing, no_rings()).bytes(),
+            CellSize::S1024 => State::<C, 1024>::new(0, self.0.sizes, self.0.mixing, no_rings()).bytes(),
         }
     }
 }

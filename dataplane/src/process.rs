@@ -266,7 +266,7 @@ impl<C: Suite, T: Terminal, const S: usize> Parts<C, T, S> {
             let _ = ready.send(Err(error));
             return;
         }
-        let state = State::<C, S>::new(worker, config.sizes, config.interval_ms * 1_000_000, punts);
+        let state = State::<C, S>::new(worker, config.sizes, config.mixing, punts);
         #[cfg(feature = "lab")]
         let state = State { broken: config.lab_break, ..state };
         let _ = ready.send(Ok(state.bytes().0));

@@ -6,6 +6,7 @@
 use crate::config::{Config, Crypto, Pacing};
 use crate::counters::{LATENESS_BUCKETS, lateness_bound};
 use crate::drops::DropReason;
+use crate::mixing::Mixing;
 use crate::publish::{self, Published};
 use crate::service::shadow::{ClassEntry, Shadow};
 use crate::state::Sizes;
@@ -31,6 +32,7 @@ pub struct Status {
     crypto: Crypto,
     pacings: Vec<Pacing>,
     tick_us: u64,
+    mixing: Mixing,
     started: u64,
     pool_bytes: usize,
     workers: Vec<(SocketAddr, Option<u16>)>,
@@ -58,6 +60,7 @@ impl Status {
             crypto: config.crypto,
             pacings: config.pacings.clone(),
             tick_us: config.tick_us,
+            mixing: config.mixing,
             started: crate::run::now(),
             pool_bytes,
             last: vec![Published::default(); workers.len()],
@@ -105,6 +108,12 @@ impl Status {
             "policy": self.policy(),
             "policy_reason": self.policy_reason(),
             "tick_us": self.tick_us,
+            "mixing": match self.mixing {
+                Mixing::Interval { ns } => json!({ "mode": "interval", "interval_ms": ns / 1_000_000 }),
+                Mixing::Threshold { circuits, cap_ns } => {
+                    json!({ "mode": "threshold", "threshold": circuits, "cap_ms": cap_ns / 1_000_000 })
+                }
+            },
             "lab": cfg!(feature = "lab"),
             "uptime_s": (now - self.started) as f64 / 1e9,
             "now_ns": now,

@@ -51,6 +51,7 @@ fn status_is_json_with_every_key() {
         "policy",
         "policy_reason",
         "tick_us",
+        "mixing",
         "lab",
         "uptime_s",
         "now_ns",
@@ -580,12 +581,14 @@ fn an_owner_belongs_to_its_generation() {
 
 #[test]
 fn a_worker_that_spins_serves_as_well() {
-    let mut plane = Plane::start("[pacing]\npolicy = \"spin\"");
+    let mut plane =
+        Plane::start("[pacing]\npolicy = \"spin\"\n[mixing]\nmode = \"threshold\"\nthreshold = 5\ncap_ms = 60");
     let class = plane.class(4);
     plane.done(Request::PutClass(class));
     let put = lone_link(&plane, 1, 4001);
     plane.done(Request::PutLink(put));
     let status = plane.until("departures", |s| count(s, "sent") > 20);
+    assert_eq!(status["mixing"], serde_json::json!({ "mode": "threshold", "threshold": 5, "cap_ms": 60 }));
     assert_eq!((&status["policy"], &status["policy_reason"]), (&"spin".into(), &"as configured".into()));
 }
 

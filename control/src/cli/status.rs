@@ -2,7 +2,7 @@
 
 use crate::report::text::{Align, Table, bytes, count, duration, number};
 use crate::socket::ControlSocket;
-use crate::socket::reports::{Status, WorkerStatus};
+use crate::socket::reports::{MixingStatus, Status, WorkerStatus};
 use clap::Args;
 use drover_dataplane::drops::DropReason;
 use std::fmt::Write;
@@ -67,6 +67,12 @@ fn render(first: &Status, second: &Status, out: &mut String) -> std::fmt::Result
     writeln!(out, "boot {}, up {up}{lab}", second.boot)?;
     writeln!(out, "cells of {cell} bytes, pacing {policy}{tick}, pools and tables {}", bytes(second.pool_bytes))?;
     pacing(second, out)?;
+    let MixingStatus { mode, interval_ms, threshold, cap_ms } = &second.mixing;
+    match mode.as_str() {
+        "interval" => writeln!(out, "mixing interval of {interval_ms} ms")?,
+        "threshold" => writeln!(out, "mixing threshold of {threshold} circuits, {cap_ms} ms at most")?,
+        other => writeln!(out, "mixing {}", if other.is_empty() { "not told" } else { other })?,
+    }
     if !second.crypto.is_empty() {
         writeln!(out, "crypto {} ({})", second.crypto, second.crypto_reason)?;
     }
@@ -206,6 +212,7 @@ mod tests {
             ClassStatus { class: 2, kind: "zone".into(), rate: 200.0, links: 4, sent, missed, ..Default::default() };
         Status {
             cell: 256,
+            mixing: MixingStatus { mode: "interval".into(), interval_ms: 20, ..Default::default() },
             crypto: "reference".into(),
             crypto_reason: "as configured".into(),
             policy: "tick".into(),
@@ -226,7 +233,7 @@ mod tests {
         assert!(line("record_tag").contains("wrong under every key"), "{text}");
         assert!(!text.contains("bad_cell") && text.contains("tick of 1000 µs") && text.contains("12 µs"), "{text}");
         assert!(text.contains("crypto reference (as configured)"), "{text}");
-        assert!(text.contains("pacing tick (as configured)"), "{text}");
+        assert!(text.contains("pacing tick (as configured)\nmixing interval of 20 ms\n"), "{text}");
         let mut two = reading(2_000_000_000, 600, 4);
         two.workers.push(WorkerStatus { worker: 1, policy: "spin".into(), ..two.workers[0].clone() });
         let text = show(&two, &two);

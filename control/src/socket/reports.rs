@@ -20,6 +20,8 @@ pub struct Status {
     pub policy: String,
     /// Why.
     pub policy_reason: String,
+    /// How the cells of circuits that own no slot are mixed.
+    pub mixing: MixingStatus,
     /// The tick, µs, of workers under `tick`.
     pub tick_us: Option<u64>,
     /// Built with the feature `lab`.
@@ -42,6 +44,20 @@ pub struct Status {
     pub workers: Vec<WorkerStatus>,
     /// Its classes of links.
     pub classes: Vec<ClassStatus>,
+}
+
+/// How best-effort cells are mixed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct MixingStatus {
+    /// `interval` or `threshold`.
+    pub mode: String,
+    /// Of `interval`: its length, ms.
+    pub interval_ms: u64,
+    /// Of `threshold`: distinct circuits.
+    pub threshold: u64,
+    /// Of `threshold`: the longest wait for them, ms.
+    pub cap_ms: u64,
 }
 
 /// One worker.

@@ -115,9 +115,7 @@ fn read(table: Table, problems: &mut Vec<Problem>) -> Config {
 
     let (socket, allow_uids) = read_control(control, problems);
     let (policy, tick_us) = read_pacing(pacing, problems);
-    let mut mixing = Reader::new("mixing.", mixing, problems);
-    let interval_ms = mixing.number("interval_ms", INTERVAL_MS, 20);
-    mixing.finish();
+    let mixing = read_mixing(mixing, problems);
     let sizes = read_limits(limits, problems);
     let crypto = Crypto::read(crypto, problems);
     let host = Host::read();
@@ -131,7 +129,7 @@ fn read(table: Table, problems: &mut Vec<Problem>) -> Config {
         allow_uids,
         policy,
         tick_us,
-        interval_ms,
+        mixing,
         sizes,
         crypto,
         workers,
@@ -211,6 +209,38 @@ fn read_pacing(table: Table, problems: &mut Vec<Problem>) -> (Policy, u64) {
     };
     pacing.finish();
     (policy, tick_us)
+}
+
+fn read_mixing(table: Table, problems: &mut Vec<Problem>) -> Mixing {
+    let mut mixing = Reader::new("mixing.", table, problems);
+    let allowed = "\"interval\" or \"threshold\"";
+    let mend = "\"interval\" has interval_ms; \"threshold\" has threshold (circuits) and cap_ms";
+    let mode = mixing.text("mode", allowed, mend);
+    let threshold = match mode.as_deref() {
+        None | Some("interval") => false,
+        Some("threshold") => true,
+        Some(other) => {
+            mixing.problem("mode", format!("{other:?}"), allowed, mend);
+            false
+        }
+    };
+    // What would do nothing is told, not passed over.
+    let (others, mode): (&[&'static str], _) =
+        if threshold { (&["interval_ms"], "interval") } else { (&["threshold", "cap_ms"], "threshold") };
+    for key in others {
+        if let Some(value) = mixing.take(key) {
+            let allowed = format!("nothing: it is for mode = \"{mode}\"");
+            mixing.problem(key, value, allowed, format!("remove it, or write mode = \"{mode}\""));
+        }
+    }
+    let read = if threshold {
+        let circuits = mixing.number("threshold", THRESHOLD, 4) as u8;
+        Mixing::Threshold { circuits, cap_ns: mixing.number("cap_ms", CAP_MS, 100) * 1_000_000 }
+    } else {
+        Mixing::Interval { ns: mixing.number("interval_ms", INTERVAL_MS, 20) * 1_000_000 }
+    };
+    mixing.finish();
+    read
 }
 
 fn read_limits(table: Table, problems: &mut Vec<Problem>) -> Sizes {

@@ -13,7 +13,7 @@ fn the_smallest_has_sensible_defaults() {
     assert_eq!((config.cell, config.policy, config.tick_us), (CellSize::S256, Policy::Tick, 1_000));
     assert_eq!(config.sizes, Sizes { links: 1_024, circuits: 4_096, pool: 8_192, transmit: 4_096 });
     assert_eq!(config.workers, [WorkerConfig { listen: "127.0.0.1:4001".parse().expect("an address"), core: None }]);
-    assert_eq!((config.interval_ms, config.allow_uids.len()), (20, 0));
+    assert_eq!((config.mixing, config.allow_uids.len()), (Mixing::Interval { ns: 20_000_000 }, 0));
     assert_eq!(config.window_ns(), 3_000_000);
 }
 
@@ -26,6 +26,7 @@ fn everything_can_be_said() {
     assert_eq!((config.cell, config.policy, config.workers.len()), (CellSize::S1024, Policy::Spin, 2));
     assert_eq!(config.sizes, Sizes { links: 8, circuits: 16, pool: 272, transmit: 64 });
     assert_eq!(config.workers[0].core, Some(0));
+    assert_eq!(config.mixing, Mixing::Interval { ns: 1_000_000_000 });
     assert!(config.describe().contains("272 cells"));
 }
 
@@ -61,6 +62,31 @@ fn all_problems_come_at_once_each_with_its_mend() {
     let shown = Problems(found).to_string();
     assert!(shown.starts_with("15 problems"), "{shown}");
     assert!(shown.contains("mkdir -p /nowhere/at/all") && shown.contains("5256") && shown.contains("100 to 10000"));
+}
+
+#[test]
+fn each_mode_of_mixing_has_its_own_keys() {
+    let parse = |keys: &str| Config::parse(&format!("[mixing]\n{keys}\n{SMALLEST}"));
+    let mixing = |keys: &str| parse(keys).unwrap_or_else(|problems| panic!("{problems}")).mixing;
+    assert_eq!(mixing("mode = \"interval\"\ninterval_ms = 3"), Mixing::Interval { ns: 3_000_000 });
+    assert_eq!(mixing("mode = \"threshold\""), Mixing::Threshold { circuits: 4, cap_ns: 100_000_000 });
+    let all = "mode = \"threshold\"\nthreshold = 32\ncap_ms = 7";
+    assert_eq!(mixing(all), Mixing::Threshold { circuits: 32, cap_ns: 7_000_000 });
+    let described = parse(all).expect("is right").describe();
+    assert!(described.contains("mixing        threshold of 32 circuits, 7 ms at most"), "{described}");
+    for (keys, wrong) in [
+        ("mode = \"pool\"", "mixing.mode"),
+        ("mode = 4", "mixing.mode"),
+        ("threshold = 4", "mixing.threshold"),
+        ("mode = \"interval\"\ncap_ms = 4", "mixing.cap_ms"),
+        ("mode = \"threshold\"\ninterval_ms = 4", "mixing.interval_ms"),
+        ("mode = \"threshold\"\nthreshold = 1", "mixing.threshold"),
+        ("mode = \"threshold\"\nthreshold = 33", "mixing.threshold"),
+        ("mode = \"threshold\"\ncap_ms = 0", "mixing.cap_ms"),
+    ] {
+        let found = parse(keys).expect_err("is wrong").0;
+        assert_eq!((found.len(), found[0].key.as_str()), (1, wrong), "{keys}: {found:?}");
+    }
 }
 
 #[test]
@@ -151,7 +177,7 @@ proptest! {
     fn no_value_panics(
         key in proptest::sample::select(vec![
             "cell", "control", "control.socket", "control.allow_uids", "pacing", "pacing.policy", "pacing.tick_us",
-            "mixing.interval_ms", "crypto", "crypto.backend", "limits", "limits.links", "limits.circuits", "limits.cells", "limits.transmit",
+            "mixing.interval_ms", "mixing.mode", "mixing.threshold", "mixing.cap_ms", "crypto", "crypto.backend", "limits", "limits.links", "limits.circuits", "limits.cells", "limits.transmit",
             "worker",
         ]),
         value in proptest::sample::select(vec![
