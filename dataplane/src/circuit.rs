@@ -184,7 +184,12 @@ pub struct Egress {
     pub end: Option<(u32, u32)>,
     /// Slot number from which the slot is drawn anew.
     pub redraw_at: u64,
+    /// The last batch of best-effort cells that it was counted in (`mixing.rs`).
+    pub counted: u32,
 }
+
+// One cache line.
+const _: () = assert!(size_of::<Egress>() == 64);
 
 impl Egress {
     /// Appends a waiting cell that came at `now`; false when as many wait as may.
@@ -298,6 +303,7 @@ mod tests {
             admitted: true,
             end: None,
             redraw_at: 0,
+            counted: 0,
         };
         for round in 0..10u32 {
             let now = (u64::from(u32::MAX - 5) + u64::from(round)) << COARSE_BITS;

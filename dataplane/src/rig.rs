@@ -11,6 +11,7 @@ use crate::handoff::Handoff;
 use crate::inject::{Form, Injected, RawDatagram, Target};
 use crate::keys::{GenerationSecrets, Ratchets, expand};
 use crate::limits::{COMMAND_RING, RAW_WAITING_MAX};
+use crate::mixing::Mixing;
 use crate::owners::Owners;
 use crate::punt::{self, PuntRings, What};
 use crate::state::{Sizes, State};
@@ -70,7 +71,7 @@ impl<C: Suite, T: Terminal, const S: usize> Rig<C, T, S> {
         let (from_worker, events) = queue(COMMAND_RING);
         let ends = ServiceEnds { commands: for_worker, events: from_worker };
         let (punts_of_worker, punts) = punt::rings();
-        let state = State::new(worker, sizes, interval, punts_of_worker);
+        let state = State::new(worker, sizes, Mixing::Interval { ns: interval }, punts_of_worker);
         let worker = Worker::new(port, state, terminal, handoff, ends, pace);
         let (ratchets, peers, classes, left) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         Rig { worker, wire, left, commands, events, punts, ratchets, peers, links: 0, classes, ways: (0, 0) }

@@ -9,6 +9,7 @@ use crate::limits::{
     CLASSES_MAX, EXPECTED_MAX, EXPECTED_RING, PUNT_RING, RAW_WAITING_MAX, REDRAW_ROUNDS, STRANGERS_RING,
 };
 use crate::link::{LinkRx, LinkTx, List, NO_STEP, Steps, WriteKeys};
+use crate::mixing::{Mixer, Mixing};
 use crate::pool::Pool;
 use crate::punt::{Punted, Punts};
 use crate::slab::Slab;
@@ -118,14 +119,8 @@ pub struct State<C: Suite, const S: usize> {
     pub egress: Vec<Egress>,
     /// Classes, by index.
     pub classes: Vec<Box<Class>>,
-    /// Links with cells that came in this mixing interval, in the order in which the first came.
-    pub dirty: VecDeque<u32>,
-    /// How many of these, the first ones, wait for their permutation: their interval has ended.
-    pub to_mix: usize,
-    /// When the mixing interval ends, and its length, ns.
-    pub interval_end: u64,
-    /// Length of the mixing interval, ns.
-    pub interval: u64,
+    /// The links with best-effort cells that are not mixed yet.
+    pub mixer: Mixer,
     /// What is sealed and not yet due.
     pub departures: VecDeque<Departure>,
     /// Most that may be sealed and not yet due.
@@ -160,12 +155,12 @@ const WANTS_MAX: usize = 256;
 
 impl<C: Suite, const S: usize> State<C, S> {
     /// A worker's state with all its memory, touched.
-    pub fn new(worker: u8, sizes: Sizes, interval: u64, punts: Punts) -> Self {
-        Self::with_rng(worker, sizes, interval, punts, StdRng::from_os_rng())
+    pub fn new(worker: u8, sizes: Sizes, mixing: Mixing, punts: Punts) -> Self {
+        Self::with_rng(worker, sizes, mixing, punts, StdRng::from_os_rng())
     }
 
     /// As [`State::new`], everything that is drawn coming from `rng`. For measurements that must repeat themselves.
-    pub fn with_rng(worker: u8, sizes: Sizes, interval: u64, punts: Punts, mut rng: StdRng) -> Self {
+    pub fn with_rng(worker: u8, sizes: Sizes, mixing: Mixing, punts: Punts, mut rng: StdRng) -> Self {
         State {
             now: 0,
             grain: 0,
@@ -187,10 +182,7 @@ impl<C: Suite, const S: usize> State<C, S> {
             originators: Slab::new(2 * sizes.circuits, || Originators::new(&[], 0)),
             egress: huge::vec(2 * sizes.circuits),
             classes: Vec::with_capacity(CLASSES_MAX),
-            dirty: VecDeque::with_capacity(sizes.links),
-            to_mix: 0,
-            interval_end: 0,
-            interval,
+            mixer: Mixer::new(mixing, sizes.links),
             departures: VecDeque::with_capacity(sizes.transmit + RAW_WAITING_MAX),
             departures_max: sizes.transmit,
             crossings: VecDeque::with_capacity(sizes.transmit),
@@ -253,6 +245,7 @@ impl<C: Suite, const S: usize> State<C, S> {
             + self.ingress_rest.capacity() * size_of::<IngressRest>()
             + self.egress.capacity() * size_of::<Egress>()
             + self.expected.bytes()
+            + self.mixer.bytes()
             + (PUNT_RING + EXPECTED_RING + STRANGERS_RING) * size_of::<Punted>();
         (self.pool.bytes() + (self.next.len() + self.egress_of.len()) * size_of::<u32>(), tables)
     }

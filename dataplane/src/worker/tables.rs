@@ -127,7 +127,6 @@ impl<C: Suite, const S: usize> State<C, S> {
             left: 0,
             id: new.id,
             live: true,
-            dirty: false,
             #[cfg(feature = "lab")]
             lab: crate::counters::LinkCounters {
                 sweeps_at_join: self.classes[usize::from(new.class)].sweeps_missed(),
@@ -165,7 +164,6 @@ impl<C: Suite, const S: usize> State<C, S> {
                 loop_to,
                 id: end.id,
                 live: true,
-                dirty: false,
                 #[cfg(feature = "lab")]
                 lab: crate::counters::LinkCounters {
                     sweeps_at_join: self.classes[usize::from(new.class)].sweeps_missed(),
@@ -241,7 +239,7 @@ impl<C: Suite, const S: usize> State<C, S> {
         // Whoever has this index next must not be given steps of these keys.
         self.wants.retain(|want| want.link != link);
         self.drop_injected(link);
-        self.forget_dirty(link);
+        self.mixer.forget(link);
         self.forget_crossings(link);
         self.endpoints.remove(&self.tx[at].remote);
         for set in 0..2 {
@@ -348,6 +346,7 @@ impl<C: Suite, const S: usize> State<C, S> {
             admitted,
             end: new.end,
             redraw_at,
+            counted: 0,
         };
         place(&mut self.egress, new.index, egress);
     }
