@@ -6,8 +6,7 @@
 //! also where the processor has no AES instructions.
 //!
 //! Of the well-kept libraries this is the faster: with keys inline and prefetched alike, `ring` 0.17, which works in place
-//! and so needs a copy, takes 1.00 to 1.06 times as long for a 512-byte record where VAES is absent (10,000 to 64 links),
-//! 1.2 to 1.35 times where it is there.
+//! and so needs a copy, takes 0.99 to 1.06 times as long for a 512-byte record where VAES is absent (10,000 to 64 links).
 
 mod context;
 
