@@ -193,6 +193,7 @@ const _: () = assert!(size_of::<Egress>() == 64);
 
 impl Egress {
     /// Appends a waiting cell that came at `now`; false when as many wait as may.
+    #[inline]
     pub fn push(&mut self, cell: u32, now: u64) -> bool {
         let len = usize::from(self.len);
         if len == WAITING_PER_CIRCUIT {
@@ -204,6 +205,7 @@ impl Egress {
     }
 
     /// Takes the oldest waiting cell, and how long it has waited at `now`, ns.
+    #[inline]
     pub fn pop(&mut self, now: u64) -> Option<(u32, u64)> {
         if self.len == 0 {
             return None;

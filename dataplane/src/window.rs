@@ -63,6 +63,7 @@ impl CounterWindow {
 
     /// Commits `counter`, which is not [`Place::Old`].
     #[inline]
+    #[inline]
     pub fn commit(&mut self, counter: u64) {
         let ahead = counter.wrapping_sub(self.next);
         let seen = if ahead <= u64::MAX / 2 {
@@ -99,6 +100,7 @@ impl<const WORDS: usize> Window<WORDS> {
     }
 
     /// True when `number` is new: beyond the highest, or within reach and not yet committed.
+    #[inline]
     pub fn is_new(&self, number: u64) -> bool {
         if number >= self.next {
             return true;

@@ -154,6 +154,7 @@ impl<C: Suite, const S: usize> State<C, S> {
     }
 
     /// Walks one record's outcome: what failed gets a second opening, what is then still closed is dropped.
+    #[inline]
     fn finish(&mut self, p: &Parsed<'_>, cell: u32, verdict: Verdict<()>, opened: &mut OpenedBurst) {
         let foreign = self.rx[p.link as usize].peer == Peer::Foreign;
         match verdict.or_else(|reason| if foreign { Err(reason) } else { self.second_opening(p, cell, reason) }) {
@@ -300,6 +301,7 @@ impl<C: Suite, const S: usize> State<C, S> {
     }
 
     /// Commits an opened record's number, and keeps the link's keys up to date.
+    #[inline]
     fn commit(&mut self, link: u32, set: u8, number: u64) -> Verdict<()> {
         let now = self.now;
         let rx = &mut self.rx[link as usize];

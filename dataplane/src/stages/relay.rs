@@ -72,6 +72,7 @@ impl<C: Suite, const S: usize> State<C, S> {
     }
 
     /// Reads the header; `None` is chaff.
+    #[inline]
     fn read(&mut self, o: Opened) -> Result<Option<Header>, DropReason> {
         let header = Header::read(self.pool.plaintext(o.cell)).map_err(|_| DropReason::BadCell)?;
         match header.command {
@@ -87,6 +88,7 @@ impl<C: Suite, const S: usize> State<C, S> {
     }
 
     /// The circuit's own replay window.
+    #[inline]
     fn accept(&mut self, o: Opened, counter: u64, ingress: u32) -> Result<LayerStep, DropReason> {
         if self.ingress[ingress as usize].step == LayerStep::Tap {
             // Its replay window is whoever handles its layers.
@@ -161,6 +163,7 @@ impl<C: Suite, const S: usize> State<C, S> {
     }
 
     /// Writes the header of the next link and takes the cell to where it leaves.
+    #[inline]
     fn forward(&mut self, p: &Passing, handoff: &mut Handoff<S>) {
         let way = &self.ingress[p.ingress as usize];
         let (next, offset) = (way.next, way.offset);
@@ -186,6 +189,7 @@ impl<C: Suite, const S: usize> State<C, S> {
     }
 
     /// Queues a cell where it leaves: with its circuit when that owns a slot, else among the link's best effort.
+    #[inline]
     pub fn queue(&mut self, cell: u32, index: u32, tag: u32) {
         let Some(egress) = self.egress.get_mut(index as usize).filter(|e| e.live && e.tag == tag) else {
             return self.drop_cell(cell, DropReason::CircuitGone);
