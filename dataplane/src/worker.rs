@@ -72,6 +72,12 @@ impl<P: Port, C: Suite, T: Terminal, const S: usize> Worker<P, C, T, S> {
         Worker { port, state, terminal, handoff, service, pace }
     }
 
+    /// The same worker over the port that `wrap` makes of this one. For measuring: a port that stamps what it is given.
+    pub fn with_port<Q: Port>(self, wrap: impl FnOnce(P) -> Q) -> Worker<Q, C, T, S> {
+        let Worker { port, state, terminal, handoff, service, pace } = self;
+        Worker { port: wrap(port), state, terminal, handoff, service, pace }
+    }
+
     /// One turn at `now` (monotonic ns): what is due leaves first, then everything else, each bounded. Returns whether
     /// anything came in or went out.
     pub fn turn(&mut self, now: u64) -> bool {

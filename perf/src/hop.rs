@@ -41,11 +41,11 @@ use serde::Serialize;
 use std::time::Instant;
 
 /// Virtual time at which the grid begins, ns. Any instant but 0 does.
-const EPOCH: u64 = 1_000_000_000;
+pub(crate) const EPOCH: u64 = 1_000_000_000;
 /// A ratchet step covers 2^this records.
-const RATCHET_BITS: u8 = 24;
+pub(crate) const RATCHET_BITS: u8 = 24;
 /// Mixing interval of best-effort cells, ns. There are none.
-const INTERVAL: u64 = 5_000_000;
+pub(crate) const INTERVAL: u64 = 5_000_000;
 /// Rounds before anything is counted: by the third every circuit has a cell waiting at every slot.
 pub const WARM_UP_ROUNDS: u64 = 3;
 
@@ -322,13 +322,13 @@ impl<C: Suite, const S: usize> Bench<C, S> {
 }
 
 /// The address of a link's far end: the link's index in an address of the benchmarking range (RFC 5180).
-fn endpoint(link: u32) -> Endpoint {
+pub(crate) fn endpoint(link: u32) -> Endpoint {
     let mut ip = [0x20, 0x01, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     ip[12..].copy_from_slice(&link.to_be_bytes());
     Endpoint { ip, port: 443 }
 }
 
-fn link_of(endpoint: Endpoint) -> u32 {
+pub(crate) fn link_of(endpoint: Endpoint) -> u32 {
     let [.., a, b, c, d] = endpoint.ip;
     u32::from_be_bytes([a, b, c, d])
 }

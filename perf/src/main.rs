@@ -3,7 +3,7 @@
 
 use clap::{Parser, Subcommand};
 use drover_perf::output::Error;
-use drover_perf::{chaff, circuits, compare, floor, hop, links};
+use drover_perf::{chaff, circuits, compare, cores, floor, hop, links, ndr, pace, report};
 use std::process::ExitCode;
 
 /// Measures a Drover node. Every figure comes with its floor, measured in the same run.
@@ -21,6 +21,10 @@ enum Tool {
     Links(links::cli::Args),
     Chaff(chaff::cli::Args),
     Circuits(circuits::cli::Args),
+    Cores(cores::cli::Args),
+    Ndr(ndr::cli::Args),
+    Pace(pace::cli::Args),
+    Report(report::cli::Args),
     Compare(compare::cli::Args),
 }
 
@@ -31,7 +35,11 @@ fn main() -> ExitCode {
         Tool::Links(args) => ("links", links::cli::run(&args)),
         Tool::Chaff(args) => ("chaff", chaff::cli::run(&args)),
         Tool::Compare(args) => ("compare", compare::cli::run(&args)),
-        Tool::Circuits(args) => ("circuits", circuits::cli::run(&args).map_err(Error::Failed)),
+        Tool::Circuits(args) => ("circuits", circuits::cli::run(&args)),
+        Tool::Cores(args) => ("cores", cores::cli::run(&args)),
+        Tool::Ndr(args) => ("ndr", ndr::cli::run(&args)),
+        Tool::Pace(args) => ("pace", pace::cli::run(&args)),
+        Tool::Report(args) => ("report", report::cli::run(&args).map_err(Error::Failed)),
     };
     match result {
         Ok(text) => {

@@ -9,10 +9,10 @@ mod loops;
 mod noise;
 mod round_trip;
 
-pub use round_trip::{RoundTrip, round_trip};
+pub use round_trip::{RoundTrip, round_trip, round_trip_of};
 
 use crate::stats::{median, quartiles};
-use noise::Noise;
+pub(crate) use noise::Noise;
 use serde::Serialize;
 use std::time::{Duration, Instant};
 

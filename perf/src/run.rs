@@ -8,6 +8,7 @@
 //! | `NAME.hgrm` | histograms, in HdrHistogram's percentile log, ns |
 //! | `failure.txt` | why there is no summary |
 //! | `summary.json` | the figures, in an envelope ([`SCHEMA`]); the tool's `--json` prints the same |
+//! | `report.html` | all of it as one page ([`crate::report`]) |
 //!
 //! `docs/benchmarks.md` says what the fields mean.
 
@@ -76,6 +77,8 @@ struct Envelope<'a, T> {
 struct HostFile<'a> {
     #[serde(flatten)]
     sheet: &'a HostSheet,
+    /// The command line.
+    command: String,
     core_round_trip: Option<RoundTrip>,
     probe: &'a probe::Report,
 }
@@ -97,7 +100,12 @@ impl Run {
         let run = Run { dir, tool, config, host, trials: None, probe, round_trip, started, clock: Instant::now() };
         run.write_json("config.json", &run.config)?;
         let probe = run.probe.report(None);
-        run.write_json("host.json", &HostFile { sheet: &run.host, core_round_trip: round_trip, probe: &probe })?;
+        let words: Vec<_> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+        let command = words.join(" ");
+        run.write_json(
+            "host.json",
+            &HostFile { sheet: &run.host, command, core_round_trip: round_trip, probe: &probe },
+        )?;
         Ok(run)
     }
 
@@ -164,6 +172,10 @@ impl Run {
         let json =
             serde_json::to_string_pretty(&envelope).map_err(|error| format!("the report is no JSON: {error}"))?;
         self.write("summary.json", &json)?;
+        // The figures are there all the same.
+        if let Err(error) = crate::report::write(&self.dir) {
+            eprintln!("no page: {error}");
+        }
         eprintln!("the run's folder: {}", self.dir.display());
         Ok(Finished { json, probe, dir: self.dir })
     }
