@@ -17,6 +17,8 @@ LIBCLANG := $(wildcard $(foreach d,/usr/lib/llvm*/lib /usr/lib/*-linux-gnu /usr/
 CLANG_HEADERS := $(wildcard $(addsuffix /clang/*/include/stddef.h,/usr/lib/llvm*/lib /usr/lib /usr/lib64 /usr/local/lib))
 LACKING := $(if $(shell command -v cmake 2>/dev/null),,cmake) $(if $(shell command -v $${CXX:-c++} 2>/dev/null),,g++) \
   $(if $(or $(LIBCLANG_PATH),$(and $(LIBCLANG),$(CLANG_HEADERS))),,libclang-dev)
+# What a test needs and the build does not.
+WANTED := $(if $(shell command -v valgrind 2>/dev/null),,valgrind)
 
 .PHONY: help deps demo test lint bench soak fuzz release clean
 
@@ -32,11 +34,13 @@ help:
 
 deps:
 	@:
-ifneq ($(strip $(LACKING)),)
-	@install='apt-get install -y --no-install-recommends $(strip $(LACKING))'; \
+ifneq ($(strip $(LACKING) $(WANTED)),)
+	@install='apt-get install -y --no-install-recommends $(strip $(LACKING) $(WANTED))'; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  echo "not installed yet: $(strip $(LACKING))"; \
+	  echo "not installed yet: $(strip $(LACKING) $(WANTED))"; \
 	  export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && $$install; \
+	elif [ -z "$(strip $(LACKING))" ]; then \
+	  echo "A test needs $(WANTED) (sudo $$install) and is skipped without."; \
 	else \
 	  echo "The build needs, by Debian's names: $(strip $(LACKING))"; \
 	  echo "Install it with: sudo $$install"; \
@@ -77,11 +81,11 @@ soak: deps
 
 fuzz:
 	@if $(CARGO) +nightly fuzz --version >/dev/null 2>&1; then \
-	  for target in parsers stages; do \
+	  for target in parsers stages backends; do \
 	    $(CARGO) +nightly fuzz run --fuzz-dir dataplane/fuzz $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	  done; \
 	else echo 'SKIPPED: make fuzz needs a nightly toolchain and cargo-fuzz (cargo install cargo-fuzz);' \
-	  'the same functions run bounded in make test (dataplane/tests/fuzz.rs)'; fi
+	  'the same functions run bounded in make test'; fi
 
 release: deps
 	$(CARGO) build --workspace --bins --release

@@ -2,48 +2,56 @@
 
 use crate::command::{LayerStep, Next};
 use crate::limits::{CELL_WINDOW, COUNTER_JUMP, WAITING_PER_CIRCUIT};
-use crate::window::CellWindow;
+use crate::window::{CounterWindow, Place};
 use drover_wire::control::OTHERS_MAX;
 
 /// No cells but the stream's come in here.
 pub const NO_OTHERS: u32 = u32::MAX;
 
-/// Where cells of one direction come in. Belongs to the worker of that link.
+/// Where cells of one direction come in: what every cell needs, a cache line. Belongs to the worker of that link.
+#[derive(Clone, Copy)]
 #[repr(align(64))]
 pub struct Ingress {
-    /// The link's index, and the circuit's id on it.
+    /// Counters seen; none is expected before the first is known.
+    pub window: CounterWindow,
+    /// Added, wrapping, to the counter.
+    pub offset: u64,
+    /// Where cells go.
+    pub next: Next,
+    /// Index of the layer key; unused by `End` and `Tap`.
+    pub key: u32,
+    /// When the furthest counter came, in steps of 2^[`IDLE_BITS`] ns.
+    pub last_at: u32,
+    /// What happens to the layer.
+    pub step: LayerStep,
+    /// The first counter is known: it was agreed, or the first cell said it.
+    pub begun: bool,
+    /// The first counter was said by a cell that nothing has vouched for yet ([`Ingress::vouch`]).
+    pub unproven: bool,
+    /// Hops beyond make cells of their own here ([`IngressRest::others`]).
+    pub has_others: bool,
+}
+
+// The hot path reads an ingress for every cell.
+const _: () = assert!(size_of::<Ingress>() == 64);
+
+/// What few cells need of an ingress.
+#[derive(Clone, Copy)]
+pub struct IngressRest {
+    /// The link's index.
     pub link: u32,
     /// The circuit's id on that link.
     pub circuit: u32,
-    /// What happens to the layer.
-    pub step: LayerStep,
-    /// Index of the layer key; unused by `End`.
-    pub key: u32,
-    /// The first counter; `None` until the first cell says it.
-    pub first: Option<u64>,
-    /// Added, wrapping, to the counter.
-    pub offset: u64,
-    /// Counters seen, less `first`.
-    pub window: CellWindow,
-    /// When the highest counter came, monotonic ns.
-    pub last_at: u64,
-    /// Where cells go.
-    pub next: Next,
     /// Index of the windows of cells that hops beyond make themselves; [`NO_OTHERS`] where there are none.
     pub others: u32,
-    /// `first` was said by a cell that nothing has vouched for yet ([`Ingress::vouch`]).
-    pub unproven: bool,
 }
-
-// The hot path reads an ingress for every cell: two cache lines, whatever is added.
-const _: () = assert!(size_of::<Ingress>() == 128);
 
 /// Cells that one hop beyond makes itself: a counter range and a window of their own (`docs/wire.md`, W-CIR-12).
 #[derive(Clone, Debug)]
 struct Originator {
     first: u64,
-    window: CellWindow,
-    last_at: u64,
+    window: CounterWindow,
+    last_at: u32,
 }
 
 /// The hops beyond an ingress that make cells of their own. Apart from [`Ingress`]: few circuits have any.
@@ -57,8 +65,11 @@ impl Originators {
     /// Originators whose first counters are these, known at `now`.
     pub fn new(firsts: &[u64], now: u64) -> Self {
         let first = |at: usize| firsts.get(at).copied().unwrap_or(0);
-        let window = CellWindow::starting_at(0);
-        let of = std::array::from_fn(|at| Originator { first: first(at), window: window.clone(), last_at: now });
+        let of = std::array::from_fn(|at| Originator {
+            first: first(at),
+            window: CounterWindow::starting_at(first(at)),
+            last_at: idle_steps(now),
+        });
         Originators { of, len: firsts.len().min(OTHERS_MAX) as u8 }
     }
 
@@ -69,11 +80,20 @@ impl Originators {
             if relative >= u64::MAX - (CELL_WINDOW - 1) {
                 return Some(CounterVerdict::Replay);
             }
-            let verdict = judge(relative, &mut o.window, &mut o.last_at, now, round_ns);
-            // Further than this hop can have come: not its own.
+            // Before the first, or further than this hop can have come: not its own.
+            let own = relative <= u64::MAX / 2;
+            let verdict = own.then(|| judge(counter, &mut o.window, &mut o.last_at, now, round_ns))?;
             (verdict != CounterVerdict::Jump).then_some(verdict)
         })
     }
+}
+
+/// A circuit's idle time is told in steps of 2^this ns, about a millisecond: 49 days fit 32 bits.
+const IDLE_BITS: u32 = 20;
+
+/// An instant in steps of idle time, wrapping.
+pub fn idle_steps(now: u64) -> u32 {
+    (now >> IDLE_BITS) as u32
 }
 
 /// Time in steps of 2^10 ns, so that a waiting cell's arrival fits 32 bits (73 minutes).
@@ -104,42 +124,43 @@ pub enum CounterVerdict {
 
 impl Ingress {
     /// Checks and commits a counter: the link has authenticated the cell (`docs/wire.md`, W-CIR).
+    #[inline]
     pub fn accept(&mut self, counter: u64, now: u64, round_ns: u64) -> CounterVerdict {
-        let relative = counter.wrapping_sub(*self.first.get_or_insert(counter));
-        let verdict = judge(relative, &mut self.window, &mut self.last_at, now, round_ns);
-        // Counters below the first wrap to the far end.
-        match verdict {
-            CounterVerdict::Jump if relative > u64::MAX / 2 => CounterVerdict::Replay,
-            verdict => verdict,
+        if !self.begun {
+            (self.window, self.begun) = (CounterWindow::starting_at(counter), true);
         }
+        judge(counter, &mut self.window, &mut self.last_at, now, round_ns)
     }
 
-    /// What a cell's end-to-end seal says of it. Until one is right, a `first` that a cell said is not believed: a late
-    /// cell of a hop, from another range, must not take the place of the stream's first.
+    /// What a cell's end-to-end seal says of it. Until one is right, a first counter that a cell said is not believed: a
+    /// late cell of a hop, from another range, must not take the place of the stream's first.
     pub fn vouch(&mut self, sound: bool) {
         if self.unproven && !sound {
-            self.first = None;
-            self.window = CellWindow::starting_at(0);
+            self.begun = false;
         }
         self.unproven &= !sound;
     }
 }
 
-/// Checks a counter less its range's first, and commits it.
-fn judge(relative: u64, window: &mut CellWindow, last_at: &mut u64, now: u64, round_ns: u64) -> CounterVerdict {
-    let next = window.next();
-    if relative >= next {
-        // Time is only asked where it matters: a division is long.
-        let ahead = relative - next;
-        if ahead >= COUNTER_JUMP {
-            let elapsed = now.saturating_sub(*last_at) / round_ns;
-            if ahead - COUNTER_JUMP >= elapsed.saturating_mul(2) {
-                return CounterVerdict::Jump;
+/// Checks a counter and commits it.
+#[inline]
+fn judge(counter: u64, window: &mut CounterWindow, last_at: &mut u32, now: u64, round_ns: u64) -> CounterVerdict {
+    match window.place(counter) {
+        Place::Old => return CounterVerdict::Replay,
+        Place::Missed => {}
+        Place::Ahead(ahead) => {
+            // Time is only asked where it matters: a division is long.
+            if ahead >= COUNTER_JUMP {
+                let elapsed = u64::from(idle_steps(now).wrapping_sub(*last_at)) << IDLE_BITS;
+                if ahead - COUNTER_JUMP >= (elapsed / round_ns).saturating_mul(2) {
+                    return CounterVerdict::Jump;
+                }
             }
+            *last_at = idle_steps(now);
         }
-        *last_at = now;
     }
-    if window.commit(relative) { CounterVerdict::New } else { CounterVerdict::Replay }
+    window.commit(counter);
+    CounterVerdict::New
 }
 
 /// Where cells of one direction leave. Belongs to the worker of that link.
@@ -163,10 +184,16 @@ pub struct Egress {
     pub end: Option<(u32, u32)>,
     /// Slot number from which the slot is drawn anew.
     pub redraw_at: u64,
+    /// The last batch of best-effort cells that it was counted in (`mixing.rs`).
+    pub counted: u32,
 }
+
+// One cache line.
+const _: () = assert!(size_of::<Egress>() == 64);
 
 impl Egress {
     /// Appends a waiting cell that came at `now`; false when as many wait as may.
+    #[inline]
     pub fn push(&mut self, cell: u32, now: u64) -> bool {
         let len = usize::from(self.len);
         if len == WAITING_PER_CIRCUIT {
@@ -178,6 +205,7 @@ impl Egress {
     }
 
     /// Takes the oldest waiting cell, and how long it has waited at `now`, ns.
+    #[inline]
     pub fn pop(&mut self, now: u64) -> Option<(u32, u64)> {
         if self.len == 0 {
             return None;
@@ -195,17 +223,15 @@ mod tests {
 
     fn ingress(first: u64) -> Ingress {
         Ingress {
-            link: 0,
-            circuit: 1,
-            step: LayerStep::Peel,
-            key: 0,
-            first: Some(first),
+            window: CounterWindow::starting_at(first),
             offset: 0,
-            window: CellWindow::starting_at(0),
-            last_at: 0,
             next: Next::End { end: 0 },
-            others: NO_OTHERS,
+            key: 0,
+            last_at: 0,
+            step: LayerStep::Peel,
+            begun: true,
             unproven: false,
+            has_others: false,
         }
     }
 
@@ -234,7 +260,7 @@ mod tests {
     #[test]
     fn a_first_counter_is_believed_once_vouched_for() {
         let round = 20_000_000;
-        let mut i = Ingress { first: None, unproven: true, ..ingress(0) };
+        let mut i = Ingress { begun: false, unproven: true, ..ingress(0) };
         assert_eq!(i.accept(1 << 50, 0, round), CounterVerdict::New);
         i.vouch(false);
         assert_eq!(i.accept(9, 0, round), CounterVerdict::New, "the stream is not shut out by what came first");
@@ -260,11 +286,11 @@ mod tests {
         let mut i = ingress(100);
         assert_eq!(i.accept(100 + COUNTER_JUMP, 0, round), CounterVerdict::Jump);
         assert_eq!(i.accept(100 + COUNTER_JUMP - 1, 0, round), CounterVerdict::New);
-        // One second at 50/s: 64 + 100 beyond the next.
-        let next = 100 + COUNTER_JUMP;
-        assert_eq!(i.accept(next + 164, 1_000_000_000, round), CounterVerdict::Jump);
-        assert_eq!(i.accept(next + 163, 1_000_000_000, round), CounterVerdict::New);
-        assert_eq!(i.accept(next + 150, 1_000_000_000, round), CounterVerdict::New);
+        // One second at 50/s and a step of idle time: 64 + 100 beyond the next.
+        let (next, second) = (100 + COUNTER_JUMP, 1_000_000_000 + (1 << IDLE_BITS));
+        assert_eq!(i.accept(next + 164, second, round), CounterVerdict::Jump);
+        assert_eq!(i.accept(next + 163, second, round), CounterVerdict::New);
+        assert_eq!(i.accept(next + 150, second, round), CounterVerdict::New);
     }
 
     #[test]
@@ -279,6 +305,7 @@ mod tests {
             admitted: true,
             end: None,
             redraw_at: 0,
+            counted: 0,
         };
         for round in 0..10u32 {
             let now = (u64::from(u32::MAX - 5) + u64::from(round)) << COARSE_BITS;

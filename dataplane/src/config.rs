@@ -4,25 +4,36 @@
 //! are problems. The table of keys is in `docs/operations.md` and in [`KEYS`].
 
 mod check;
+mod cores;
+mod crypto;
 
 use crate::class::Rate;
-use crate::limits::{CIRCUITS_MAX, LINKS_MAX, POOL_MAX, RAW_WAITING_MAX};
+use crate::limits::{BEST_EFFORT_PER_LINK, CIRCUITS_MAX, LINKS_MAX, POOL_MAX, RAW_WAITING_MAX};
+use crate::mixing::Mixing;
 use crate::punt::no_rings;
 use crate::state::{Sizes, State};
 use crate::worker::Pace;
-use drover_crypto::reference::Reference;
+use drover_crypto::Suite;
+use drover_crypto::backend::WithSuite;
 use drover_wire::cell::CellSize;
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
+pub use cores::Pacing;
+pub use crypto::Crypto;
 pub use drover_wire::control::WORKERS_MAX;
 
 /// Length of a tick, µs.
 pub const TICK_US: RangeInclusive<u64> = 100..=10_000;
 /// Length of the mixing interval, ms.
 pub const INTERVAL_MS: RangeInclusive<u64> = 1..=1_000;
+/// Distinct circuits of threshold mixing: two at least hide each other, and the threshold can be reached with as many
+/// cells mixed and not yet sent.
+pub const THRESHOLD: RangeInclusive<u64> = 2..=(BEST_EFFORT_PER_LINK / 2) as u64;
+/// The longest wait for them, ms.
+pub const CAP_MS: RangeInclusive<u64> = 1..=10_000;
 /// Links of a worker.
 pub const LINKS: RangeInclusive<u64> = 1..=LINKS_MAX as u64;
 /// Circuits of a worker.
@@ -45,7 +56,7 @@ pub enum Policy {
     Tick,
     /// Never sleep: for a worker with a core of its own.
     Spin,
-    /// `Spin` when every worker has a core of its own, else `Tick`.
+    /// `Spin` for each worker that has a core to itself, `Tick` for the others.
     Auto,
 }
 
@@ -82,12 +93,16 @@ pub struct Config {
     pub policy: Policy,
     /// Length of a tick, µs.
     pub tick_us: u64,
-    /// Length of the mixing interval, ms.
-    pub interval_ms: u64,
+    /// How the cells of circuits that own no slot are mixed.
+    pub mixing: Mixing,
     /// Sizes of each worker's tables.
     pub sizes: Sizes,
+    /// The crypto back end.
+    pub crypto: Crypto,
     /// The workers.
     pub workers: Vec<WorkerConfig>,
+    /// How each of them is paced, with `auto` decided.
+    pub pacings: Vec<Pacing>,
     /// A property to break, from the command line only.
     #[cfg(feature = "lab")]
     pub lab_break: Option<crate::lab::Break>,
@@ -132,37 +147,27 @@ impl Config {
         check::parse(text)
     }
 
-    /// The policy with `auto` decided: spin only when every worker is pinned and a core is left for everything else.
-    pub fn pacing(&self) -> Policy {
-        let cores = core_affinity::get_core_ids().map_or(0, |ids| ids.len());
-        let own = self.workers.iter().all(|w| w.core.is_some()) && cores > self.workers.len();
-        match self.policy {
-            Policy::Auto if own => Policy::Spin,
-            Policy::Auto => Policy::Tick,
-            decided => decided,
-        }
-    }
-
-    /// What [`Self::pacing`] means for a worker.
-    pub fn pace(&self) -> Pace {
-        match self.pacing() {
+    /// What a worker's pacing means.
+    pub fn pace(&self, pacing: &Pacing) -> Pace {
+        match pacing.policy {
             Policy::Spin => Pace::SPIN,
             _ => Pace::tick(self.tick_us * 1_000),
         }
     }
 
+    /// How far ahead of its slot a record is sealed at most, by any worker, ns.
+    pub fn horizon_ns(&self) -> u64 {
+        self.pacings.iter().map(|pacing| self.pace(pacing).horizon).max().unwrap_or(0)
+    }
+
     /// How long a record waits at most between its sealing and its departure, ns.
     pub fn window_ns(&self) -> u64 {
-        self.pace().horizon + self.tick_us * 1_000
+        self.horizon_ns() + self.tick_us * 1_000
     }
 
     /// The memory of a worker, made and measured: the pool's bytes and the tables'.
     pub fn worker_bytes(&self) -> (usize, usize) {
-        match self.cell {
-            CellSize::S256 => State::<Reference, 256>::new(0, self.sizes, 1, no_rings()).bytes(),
-            CellSize::S512 => State::<Reference, 512>::new(0, self.sizes, 1, no_rings()).bytes(),
-            CellSize::S1024 => State::<Reference, 1024>::new(0, self.sizes, 1, no_rings()).bytes(),
-        }
+        self.crypto.backend.dispatch(WorkerBytes(self))
     }
 
     /// What will run and how much memory it takes, for people.
@@ -177,14 +182,12 @@ impl Config {
         // Writing to a string does not fail.
         let _ = writeln!(text, "cell          {} bytes; records of {} bytes", self.cell, self.cell.record_len());
         let _ = writeln!(text, "control       {}", self.socket.display());
-        let _ = match self.pacing() {
-            Policy::Spin => writeln!(text, "pacing        spin"),
-            _ => writeln!(text, "pacing        tick of {} us", self.tick_us),
-        };
-        let _ = writeln!(text, "mixing        {} ms, for circuits that own no slot", self.interval_ms);
-        for (at, WorkerConfig { listen, core }) in self.workers.iter().enumerate() {
+        let _ = writeln!(text, "crypto        {}", self.crypto);
+        let _ = writeln!(text, "pacing        {}, ticks of {} us", self.policy.name(), self.tick_us);
+        let _ = writeln!(text, "mixing        {}, for circuits that own no slot", self.mixing);
+        for (at, (WorkerConfig { listen, core }, pacing)) in self.workers.iter().zip(&self.pacings).enumerate() {
             let core = core.map_or_else(|| "not pinned".to_owned(), |core| format!("core {core}"));
-            let _ = writeln!(text, "worker {at:<6} {listen}, {core}");
+            let _ = writeln!(text, "worker {at:<6} {listen}, {core}, {}: {}", pacing.policy.name(), pacing.reason);
         }
         let _ = writeln!(text, "per worker    {links} links, {circuits} circuits");
         let _ = writeln!(text, "  pool        {pool_bytes} bytes: {pool} cells");
@@ -193,6 +196,20 @@ impl Config {
         let all = workers * (pool_bytes + table_bytes + frames);
         let _ = write!(text, "in all        {all} bytes for {workers} worker{}", if workers == 1 { "" } else { "s" });
         text
+    }
+}
+
+/// [`Config::worker_bytes`], with the back end: keys are as large as it makes them.
+struct WorkerBytes<'c>(&'c Config);
+
+impl WithSuite for WorkerBytes<'_> {
+    type Out = (usize, usize);
+    fn with<C: Suite>(self) -> (usize, usize) {
+        match self.0.cell {
+            CellSize::S256 => State::<C, 256>::new(0, self.0.sizes, self.0.mixing, no_rings()).bytes(),
+            CellSize::S512 => State::<C, 512>::new(0, self.0.sizes, self.0.mixing, no_rings()).bytes(),
+            CellSize::S1024 => State::<C, 1024>::new(0, self.0.sizes, self.0.mixing, no_rings()).bytes(),
+        }
     }
 }
 

@@ -11,17 +11,20 @@ pub enum Break {
     CatchUp,
     /// A record number is used when a cell arrives, not at its slot (I6).
     NumberAtArrival,
+    /// `threshold` mixing counts cells, not circuits (I1).
+    ThresholdByCells,
     /// Circuit id and counter are copied from link to link (I1).
     CopyHeader,
 }
 
 impl Break {
     /// All of them, with their names for a command line.
-    pub const ALL: [(&'static str, Break); 5] = [
+    pub const ALL: [(&'static str, Break); 6] = [
         ("departure-by-arrival", Break::DepartureByArrival),
         ("chaff-size", Break::ChaffSize),
         ("catch-up", Break::CatchUp),
         ("number-at-arrival", Break::NumberAtArrival),
+        ("threshold-by-cells", Break::ThresholdByCells),
         ("copy-header", Break::CopyHeader),
     ];
 }

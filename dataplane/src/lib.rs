@@ -22,6 +22,7 @@ pub mod keys;
 pub mod lab;
 pub mod limits;
 pub mod link;
+pub mod mixing;
 pub mod owners;
 pub mod pool;
 pub mod process;

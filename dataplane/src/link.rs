@@ -167,8 +167,6 @@ pub struct LinkTx {
     pub class: u8,
     /// In use.
     pub live: bool,
-    /// Waiting in the worker's list of links with arriving cells.
-    pub dirty: bool,
     /// Of a link of this mix to itself: the other end's index, where what leaves here arrives. Else [`NIL`].
     pub loop_to: u32,
     /// Cells mixed and ready for free slots.
@@ -179,7 +177,7 @@ pub struct LinkTx {
     pub staged: Option<WriteKeys>,
     /// Its phase in the class, a fraction of 2^32: where the class finds it.
     pub phase: u32,
-    /// Best-effort cells of this mixing interval.
+    /// Best-effort cells that are not mixed yet.
     pub arriving: List,
     /// Cells of control: before best effort.
     pub control: List,

@@ -93,6 +93,10 @@ fn serve(config: &Config) -> Result<(), String> {
             .map_err(|error| format!("signal {signal}: {error}"))?;
     }
     let running = launch(config, |_| NoTerminal).map_err(|error| error.to_string())?;
+    // Nobody asked for a slower one.
+    if config.crypto.fallen_from().is_some() {
+        eprintln!("drover-dataplane: crypto: {}", config.crypto);
+    }
     println!("{}", ready(&running));
     while running.alive() && !stop.load(Ordering::Relaxed) {
         std::thread::sleep(WATCH);

@@ -38,6 +38,7 @@ impl Owners {
     }
 
     /// As [`Owners::at`], of a place of the round (slot number modulo slots).
+    #[inline]
     pub fn at_place(&mut self, place: u32, slots: u32, rng: &mut impl Rng) -> Option<u32> {
         if slots != self.slots {
             self.resize(slots, rng);

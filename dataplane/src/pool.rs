@@ -27,11 +27,13 @@ impl<const S: usize> Pool<S> {
     }
 
     /// A free cell, its bytes those of its last use: whoever takes it overwrites the whole cell.
+    #[inline]
     pub fn take(&mut self) -> Option<u32> {
         self.free.pop()
     }
 
     /// Gives a cell back.
+    #[inline]
     pub fn give(&mut self, cell: u32) {
         debug_assert!(cell != CHAFF && self.free.len() + 1 < self.cells.len());
         self.free.push(cell);
@@ -48,11 +50,13 @@ impl<const S: usize> Pool<S> {
     }
 
     /// The plaintext of a cell.
+    #[inline]
     pub fn plaintext(&self, cell: u32) -> &[u8] {
         self.cells[cell as usize].plaintext()
     }
 
     /// The plaintext of a cell, to write.
+    #[inline]
     pub fn plaintext_mut(&mut self, cell: u32) -> &mut [u8] {
         self.cells[cell as usize].plaintext_mut()
     }

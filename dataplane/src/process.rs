@@ -15,7 +15,8 @@ use crate::state::State;
 use crate::status::Status;
 use crate::terminal::Terminal;
 use crate::worker::{ServiceEnds, Worker};
-use drover_crypto::reference::Reference;
+use drover_crypto::Suite;
+use drover_crypto::backend::WithSuite;
 use drover_nic::ring::queue;
 use drover_nic::udp::UdpPort;
 use drover_wire::cell::CellSize;
@@ -23,15 +24,13 @@ use drover_wire::control::BootId;
 use mio::Waker;
 use std::any::Any;
 use std::fmt;
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
-
-/// The crypto back end of this process.
-type Back = Reference;
 
 /// Why a data plane did not start.
 #[derive(Debug)]
@@ -150,14 +149,28 @@ fn message_of(panic: &(dyn Any + Send)) -> &str {
 /// # Errors
 /// What could not be had: an address, a core, memory, the socket. Nothing is left running then.
 pub fn launch<T: Terminal + 'static>(config: &Config, terminals: impl FnMut(u8) -> T) -> Result<Running, LaunchError> {
-    match config.cell {
-        CellSize::S256 => start::<T, 256>(config, terminals),
-        CellSize::S512 => start::<T, 512>(config, terminals),
-        CellSize::S1024 => start::<T, 1024>(config, terminals),
+    config.crypto.backend.dispatch(Launch { config, terminals, terminal: PhantomData })
+}
+
+/// [`launch`], with the back end.
+struct Launch<'c, T, F> {
+    config: &'c Config,
+    terminals: F,
+    terminal: PhantomData<T>,
+}
+
+impl<T: Terminal + 'static, F: FnMut(u8) -> T> WithSuite for Launch<'_, T, F> {
+    type Out = Result<Running, LaunchError>;
+    fn with<C: Suite>(self) -> Self::Out {
+        match self.config.cell {
+            CellSize::S256 => start::<C, T, 256>(self.config, self.terminals),
+            CellSize::S512 => start::<C, T, 512>(self.config, self.terminals),
+            CellSize::S1024 => start::<C, T, 1024>(self.config, self.terminals),
+        }
     }
 }
 
-fn start<T: Terminal + 'static, const S: usize>(
+fn start<C: Suite, T: Terminal + 'static, const S: usize>(
     config: &Config,
     mut terminals: impl FnMut(u8) -> T,
 ) -> Result<Running, LaunchError> {
@@ -181,11 +194,11 @@ fn start<T: Terminal + 'static, const S: usize>(
     let (ready, readies) = mpsc::channel();
     let mut ends = Vec::new();
     for (worker, (port, handoff)) in ports.into_iter().zip(Handoff::mesh(count, HANDOFF_RING)).enumerate() {
-        let (commands, for_worker) = queue::<Command<Back, T::End>>(COMMAND_RING);
-        let (from_worker, events) = queue::<Event<Back, T::End>>(COMMAND_RING);
+        let (commands, for_worker) = queue::<Command<C, T::End>>(COMMAND_RING);
+        let (from_worker, events) = queue::<Event<C, T::End>>(COMMAND_RING);
         let (punts, punt_rings) = punt::rings();
         ends.push(WorkerEnds { commands, events, punts: punt_rings });
-        let parts = Parts::<T, S> {
+        let parts = Parts::<C, T, S> {
             worker: worker as u8,
             config: config.clone(),
             port,
@@ -203,7 +216,7 @@ fn start<T: Terminal + 'static, const S: usize>(
 
     let status = Status::new(boot, config, &listens, pool_bytes, segment);
     let shadow = Shadow::new(config.sizes, config.window_ns(), listens);
-    let service = Service::<Back, T>::new(status, shadow, ends, config.pace().horizon);
+    let service = Service::<C, T>::new(status, shadow, ends, config.horizon_ns());
     running.spawn("drover-service".to_owned(), move |shared| {
         if let Err(error) = service::run(service, sockets, &shared.stop) {
             shared.fail(format!("drover-service: {error}"));
@@ -234,18 +247,18 @@ fn wait_ready(readies: &mpsc::Receiver<Result<usize, LaunchError>>, workers: usi
 }
 
 /// What a worker's thread is started with. Its memory it makes itself, on its own core.
-struct Parts<T: Terminal, const S: usize> {
+struct Parts<C: Suite, T: Terminal, const S: usize> {
     worker: u8,
     config: Config,
     port: UdpPort,
     handoff: Handoff<S>,
-    service: ServiceEnds<Back, T>,
+    service: ServiceEnds<C, T>,
     punts: Punts,
     terminal: T,
     publisher: Publisher,
 }
 
-impl<T: Terminal, const S: usize> Parts<T, S> {
+impl<C: Suite, T: Terminal, const S: usize> Parts<C, T, S> {
     fn run(self, shared: &Shared, ready: &mpsc::Sender<Result<usize, LaunchError>>) {
         let Parts { worker, config, port, handoff, service, punts, terminal, mut publisher } = self;
         if let Err(error) = settle(&config, worker) {
@@ -253,15 +266,16 @@ impl<T: Terminal, const S: usize> Parts<T, S> {
             let _ = ready.send(Err(error));
             return;
         }
-        let state = State::<Back, S>::new(worker, config.sizes, config.interval_ms * 1_000_000, punts);
+        let state = State::<C, S>::new(worker, config.sizes, config.mixing, punts);
         #[cfg(feature = "lab")]
         let state = State { broken: config.lab_break, ..state };
         let _ = ready.send(Ok(state.bytes().0));
-        let rhythm = match config.pacing() {
+        let pacing = &config.pacings[usize::from(worker)];
+        let rhythm = match pacing.policy {
             Policy::Spin => Rhythm::Spin,
             _ => Rhythm::Tick(config.tick_us * 1_000),
         };
-        let mut worker = Worker::new(port, state, terminal, handoff, service, config.pace());
+        let mut worker = Worker::new(port, state, terminal, handoff, service, config.pace(pacing));
         run::run(&mut worker, rhythm, &shared.stop, &mut publisher);
     }
 }

@@ -202,7 +202,7 @@ impl<C: Suite, const S: usize> State<C, S> {
     fn may_punt(&mut self, what: What) -> bool {
         let link = match what {
             What::Link { link } | What::Relay { link, .. } | What::Record { link, .. } => link,
-            What::Hop { ingress } => self.ingress[ingress as usize].link,
+            What::Hop { ingress } => self.ingress_rest[ingress as usize].link,
             What::Raw { .. } | What::Heard { .. } | What::Silent { .. } => return true,
         };
         let rx = &mut self.rx[link as usize];

@@ -11,6 +11,7 @@ use crate::handoff::Handoff;
 use crate::inject::{Form, Injected, RawDatagram, Target};
 use crate::keys::{GenerationSecrets, Ratchets, expand};
 use crate::limits::{COMMAND_RING, RAW_WAITING_MAX};
+use crate::mixing::Mixing;
 use crate::owners::Owners;
 use crate::punt::{self, PuntRings, What};
 use crate::state::{Sizes, State};
@@ -19,7 +20,7 @@ use crate::worker::{Pace, ServiceEnds, Worker};
 use drover_crypto::schedule::TrafficSecret;
 use drover_crypto::{Cell, MaskJob, OpenJob, Records, SealJob, Suite};
 use drover_nic::Endpoint;
-use drover_nic::memory::{MemoryPort, MemoryWire, port_and_wire};
+use drover_nic::memory::{MemoryPort, MemoryWire, port_and_wire_of};
 use drover_nic::ring::{Receiver, Sender, queue};
 use drover_wire::control::{Bytes, ClassKind, Peer};
 use drover_wire::record::{self, Aad};
@@ -63,14 +64,29 @@ impl<C: Suite, T: Terminal, const S: usize> Rig<C, T, S> {
         Rig::with_handoff(0, handoff, terminal, sizes, pace, interval)
     }
 
-    /// One of several workers.
+    /// One of several workers. Its wire holds as many frames each way as its port.
     pub fn with_handoff(worker: u8, handoff: Handoff<S>, terminal: T, sizes: Sizes, pace: Pace, interval: u64) -> Self {
-        let (port, wire) = port_and_wire(Endpoint { ip: [1; 16], port: 1 }, sizes.transmit + RAW_WAITING_MAX);
+        let wire = sizes.transmit + RAW_WAITING_MAX;
+        Rig::with_wire(worker, handoff, terminal, sizes, pace, interval, wire)
+    }
+
+    /// As [`Rig::with_handoff`], with a wire that holds up to `wire` frames each way.
+    pub fn with_wire(
+        worker: u8,
+        handoff: Handoff<S>,
+        terminal: T,
+        sizes: Sizes,
+        pace: Pace,
+        interval: u64,
+        wire: usize,
+    ) -> Self {
+        let tx_ring = sizes.transmit + RAW_WAITING_MAX;
+        let (port, wire) = port_and_wire_of(Endpoint { ip: [1; 16], port: 1 }, tx_ring, wire);
         let (commands, for_worker) = queue(COMMAND_RING);
         let (from_worker, events) = queue(COMMAND_RING);
         let ends = ServiceEnds { commands: for_worker, events: from_worker };
         let (punts_of_worker, punts) = punt::rings();
-        let state = State::new(worker, sizes, interval, punts_of_worker);
+        let state = State::new(worker, sizes, Mixing::Interval { ns: interval }, punts_of_worker);
         let worker = Worker::new(port, state, terminal, handoff, ends, pace);
         let (ratchets, peers, classes, left) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         Rig { worker, wire, left, commands, events, punts, ratchets, peers, links: 0, classes, ways: (0, 0) }

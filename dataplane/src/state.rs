@@ -1,6 +1,6 @@
 //! A worker's state: everything that the stages read and write, and nothing that does I/O.
 
-use crate::circuit::{Egress, Ingress, Originators};
+use crate::circuit::{Egress, Ingress, IngressRest, Originators};
 use crate::class::Class;
 use crate::command::Direction;
 use crate::counters::Counters;
@@ -9,6 +9,7 @@ use crate::limits::{
     CLASSES_MAX, EXPECTED_MAX, EXPECTED_RING, PUNT_RING, RAW_WAITING_MAX, REDRAW_ROUNDS, STRANGERS_RING,
 };
 use crate::link::{LinkRx, LinkTx, List, NO_STEP, Steps, WriteKeys};
+use crate::mixing::{Mixer, Mixing};
 use crate::pool::Pool;
 use crate::punt::{Punted, Punts};
 use crate::slab::Slab;
@@ -110,20 +111,16 @@ pub struct State<C: Suite, const S: usize> {
     pub circuits: Index<(u32, u32)>,
     /// Ways in.
     pub ingress: Vec<Ingress>,
+    /// What few cells need of them.
+    pub ingress_rest: Vec<IngressRest>,
     /// Windows of cells that hops beyond make themselves.
     pub originators: Slab<Originators>,
     /// Ways out.
     pub egress: Vec<Egress>,
     /// Classes, by index.
     pub classes: Vec<Box<Class>>,
-    /// Links with cells that came in this mixing interval, in the order in which the first came.
-    pub dirty: VecDeque<u32>,
-    /// How many of these, the first ones, wait for their permutation: their interval has ended.
-    pub to_mix: usize,
-    /// When the mixing interval ends, and its length, ns.
-    pub interval_end: u64,
-    /// Length of the mixing interval, ns.
-    pub interval: u64,
+    /// The links with best-effort cells that are not mixed yet.
+    pub mixer: Mixer,
     /// What is sealed and not yet due.
     pub departures: VecDeque<Departure>,
     /// Most that may be sealed and not yet due.
@@ -158,12 +155,12 @@ const WANTS_MAX: usize = 256;
 
 impl<C: Suite, const S: usize> State<C, S> {
     /// A worker's state with all its memory, touched.
-    pub fn new(worker: u8, sizes: Sizes, interval: u64, punts: Punts) -> Self {
-        Self::with_rng(worker, sizes, interval, punts, StdRng::from_os_rng())
+    pub fn new(worker: u8, sizes: Sizes, mixing: Mixing, punts: Punts) -> Self {
+        Self::with_rng(worker, sizes, mixing, punts, StdRng::from_os_rng())
     }
 
     /// As [`State::new`], everything that is drawn coming from `rng`. For measurements that must repeat themselves.
-    pub fn with_rng(worker: u8, sizes: Sizes, interval: u64, punts: Punts, mut rng: StdRng) -> Self {
+    pub fn with_rng(worker: u8, sizes: Sizes, mixing: Mixing, punts: Punts, mut rng: StdRng) -> Self {
         State {
             now: 0,
             grain: 0,
@@ -181,13 +178,11 @@ impl<C: Suite, const S: usize> State<C, S> {
             endpoints: Index::with_secret(sizes.links, Endpoint::NONE, &mut rng),
             circuits: Index::with_secret(2 * sizes.circuits, (0, 0), &mut rng),
             ingress: huge::vec(2 * sizes.circuits),
+            ingress_rest: huge::vec(2 * sizes.circuits),
             originators: Slab::new(2 * sizes.circuits, || Originators::new(&[], 0)),
             egress: huge::vec(2 * sizes.circuits),
             classes: Vec::with_capacity(CLASSES_MAX),
-            dirty: VecDeque::with_capacity(sizes.links),
-            to_mix: 0,
-            interval_end: 0,
-            interval,
+            mixer: Mixer::new(mixing, sizes.links),
             departures: VecDeque::with_capacity(sizes.transmit + RAW_WAITING_MAX),
             departures_max: sizes.transmit,
             crossings: VecDeque::with_capacity(sizes.transmit),
@@ -247,8 +242,10 @@ impl<C: Suite, const S: usize> State<C, S> {
             + self.rx.capacity() * size_of::<LinkRx>()
             + self.tx.capacity() * size_of::<LinkTx>()
             + self.ingress.capacity() * size_of::<Ingress>()
+            + self.ingress_rest.capacity() * size_of::<IngressRest>()
             + self.egress.capacity() * size_of::<Egress>()
             + self.expected.bytes()
+            + self.mixer.bytes()
             + (PUNT_RING + EXPECTED_RING + STRANGERS_RING) * size_of::<Punted>();
         (self.pool.bytes() + (self.next.len() + self.egress_of.len()) * size_of::<u32>(), tables)
     }

@@ -3,9 +3,10 @@
 //! Totals by worker and by class only; what tells one link from another, or cells from chaff, exists in lab builds
 //! only (I10). Everything a worker counted is read from shared memory: asking does not touch a worker.
 
-use crate::config::{Config, Policy};
+use crate::config::{Config, Crypto, Pacing};
 use crate::counters::{LATENESS_BUCKETS, lateness_bound};
 use crate::drops::DropReason;
+use crate::mixing::Mixing;
 use crate::publish::{self, Published};
 use crate::service::shadow::{ClassEntry, Shadow};
 use crate::state::Sizes;
@@ -28,8 +29,10 @@ pub struct Status {
     pub cell: CellSize,
     /// Sizes of each worker's tables.
     pub sizes: Sizes,
-    policy: Policy,
+    crypto: Crypto,
+    pacings: Vec<Pacing>,
     tick_us: u64,
+    mixing: Mixing,
     started: u64,
     pool_bytes: usize,
     workers: Vec<(SocketAddr, Option<u16>)>,
@@ -54,8 +57,10 @@ impl Status {
             boot,
             cell: config.cell,
             sizes: config.sizes,
-            policy: config.pacing(),
+            crypto: config.crypto,
+            pacings: config.pacings.clone(),
             tick_us: config.tick_us,
+            mixing: config.mixing,
             started: crate::run::now(),
             pool_bytes,
             last: vec![Published::default(); workers.len()],
@@ -98,8 +103,17 @@ impl Status {
         let report = json!({
             "boot": self.boot.to_string(),
             "cell": self.cell.bytes(),
-            "policy": self.policy.name(),
+            "crypto": self.crypto.backend.name(),
+            "crypto_reason": self.crypto.reason(),
+            "policy": self.policy(),
+            "policy_reason": self.policy_reason(),
             "tick_us": self.tick_us,
+            "mixing": match self.mixing {
+                Mixing::Interval { ns } => json!({ "mode": "interval", "interval_ms": ns / 1_000_000 }),
+                Mixing::Threshold { circuits, cap_ns } => {
+                    json!({ "mode": "threshold", "threshold": circuits, "cap_ms": cap_ns / 1_000_000 })
+                }
+            },
             "lab": cfg!(feature = "lab"),
             "uptime_s": (now - self.started) as f64 / 1e9,
             "now_ns": now,
@@ -115,9 +129,28 @@ impl Status {
         report.to_string().into_bytes()
     }
 
+    /// What paces the workers: `tick`, `spin`, or `mixed`.
+    fn policy(&self) -> &'static str {
+        match &self.pacings[..] {
+            [first, rest @ ..] if rest.iter().all(|other| other.policy == first.policy) => first.policy.name(),
+            _ => "mixed",
+        }
+    }
+
+    fn policy_reason(&self) -> String {
+        match &self.pacings[..] {
+            [first, rest @ ..] if rest.iter().all(|other| other == first) => first.reason.clone(),
+            all => {
+                let reasons = all.iter().enumerate();
+                reasons.map(|(at, one)| format!("worker {at}: {}", one.reason)).collect::<Vec<_>>().join("; ")
+            }
+        }
+    }
+
     fn worker(&self, worker: usize) -> Value {
         let Published { at_ns, counters, port, links, .. } = &self.last[worker];
         let (listen, core) = self.workers[worker];
+        let Pacing { policy, reason } = &self.pacings[worker];
         let drops: Map<String, Value> = DropReason::ALL
             .iter()
             .map(|reason| (*reason, counters.dropped(*reason) + self.handed_drops[worker][*reason as usize]))
@@ -130,6 +163,8 @@ impl Status {
             "worker": worker,
             "listen": listen.to_string(),
             "core": core,
+            "policy": policy.name(),
+            "policy_reason": reason,
             "published_ns": at_ns,
             "turns": counters.turns,
             "received": counters.received,

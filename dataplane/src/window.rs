@@ -12,8 +12,70 @@ pub struct Window<const WORDS: usize> {
 
 /// Of record numbers: 1,024.
 pub type RecordWindow = Window<17>;
-/// Of a circuit's counters: 128.
+/// Of a circuit's counters less its first, where a sequence neither begins elsewhere nor wraps: 128.
 pub type CellWindow = Window<3>;
+
+/// The last 128 of a circuit's counters, which begin anywhere and wrap. Behind the first one nothing is new.
+#[derive(Clone, Copy, Debug)]
+pub struct CounterWindow {
+    /// One more than the furthest counter committed; the first one before that.
+    next: u64,
+    /// Which of the counters before it were seen, the nearest in the lowest bit of the first word.
+    seen: [u64; 2],
+}
+
+/// Where a counter lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// So far ahead of the next one.
+    Ahead(u64),
+    /// Behind, and new.
+    Missed,
+    /// Seen, or too far behind to know.
+    Old,
+}
+
+impl CounterWindow {
+    /// How far back the window reaches.
+    pub const REACH: u64 = 128;
+
+    /// A window that takes `first` and what follows it.
+    pub const fn starting_at(first: u64) -> Self {
+        CounterWindow { next: first, seen: [u64::MAX; 2] }
+    }
+
+    fn seen(&self) -> u128 {
+        u128::from(self.seen[1]) << 64 | u128::from(self.seen[0])
+    }
+
+    /// Where `counter` lies. Half of all counters are ahead.
+    #[inline]
+    pub fn place(&self, counter: u64) -> Place {
+        let ahead = counter.wrapping_sub(self.next);
+        if ahead <= u64::MAX / 2 {
+            return Place::Ahead(ahead);
+        }
+        // At least 1.
+        let behind = self.next.wrapping_sub(counter);
+        let old = behind > Self::REACH || self.seen() >> (behind - 1) & 1 == 1;
+        if old { Place::Old } else { Place::Missed }
+    }
+
+    /// Commits `counter`, which is not [`Place::Old`].
+    #[inline]
+    #[inline]
+    pub fn commit(&mut self, counter: u64) {
+        let ahead = counter.wrapping_sub(self.next);
+        let seen = if ahead <= u64::MAX / 2 {
+            self.next = counter.wrapping_add(1);
+            let moved = if ahead < Self::REACH - 1 { self.seen() << (ahead + 1) } else { 0 };
+            moved | 1
+        } else {
+            self.seen() | 1 << (self.next.wrapping_sub(counter) - 1).min(Self::REACH - 1)
+        };
+        self.seen = [seen as u64, (seen >> 64) as u64];
+    }
+}
 
 impl<const WORDS: usize> Window<WORDS> {
     /// How far back the window reaches.
@@ -38,6 +100,7 @@ impl<const WORDS: usize> Window<WORDS> {
     }
 
     /// True when `number` is new: beyond the highest, or within reach and not yet committed.
+    #[inline]
     pub fn is_new(&self, number: u64) -> bool {
         if number >= self.next {
             return true;
@@ -94,10 +157,42 @@ mod tests {
 
     #[test]
     fn the_last_number_does_not_wrap() {
-        let mut w = CellWindow::starting_at(u64::MAX - 2);
+        let mut w = RecordWindow::starting_at(u64::MAX - 2);
         assert!(w.commit(u64::MAX));
         assert!(w.commit(u64::MAX - 1));
         assert!(!w.commit(u64::MAX - 1));
+    }
+
+    proptest! {
+        /// Against a set of what was seen, relative to the first; also where counters wrap.
+        #[test]
+        fn a_circuits_window_agrees_with_a_set(first in any::<u64>(), near_the_end in any::<bool>(), steps in
+            proptest::collection::vec(prop_oneof![4 => -20i64..20, 2 => -140i64..200, 1 => 0i64..5000], 1..400)) {
+            let first = if near_the_end { u64::MAX - first % 300 } else { first };
+            let mut window = CounterWindow::starting_at(first);
+            let (mut seen, mut next) = (HashSet::new(), 0u64);
+            for step in steps {
+                let Some(relative) = next.checked_add_signed(step) else {
+                    // Behind the first.
+                    let counter = first.wrapping_add(next).wrapping_add_signed(step);
+                    prop_assert_eq!(window.place(counter), Place::Old);
+                    continue;
+                };
+                let counter = first.wrapping_add(relative);
+                let expected = match relative.checked_sub(next) {
+                    Some(ahead) => Place::Ahead(ahead),
+                    None if next - relative > CounterWindow::REACH || seen.contains(&relative) => Place::Old,
+                    None => Place::Missed,
+                };
+                prop_assert_eq!(window.place(counter), expected);
+                if expected != Place::Old {
+                    window.commit(counter);
+                    prop_assert_eq!(window.place(counter), Place::Old);
+                    seen.insert(relative);
+                    next = next.max(relative + 1);
+                }
+            }
+        }
     }
 
     fn against_a_set<const W: usize>(first: u64, steps: &[i64]) {

@@ -6,6 +6,7 @@ mod bench_world;
 use bench_world::{MS, PERIOD, ROUND, World};
 use drover_crypto::reference::Reference;
 use drover_dataplane::lab::Break;
+use drover_dataplane::mixing::{Mixer, Mixing};
 
 type Plain = World<Reference, 256>;
 
@@ -63,6 +64,21 @@ fn numbers_belong_to_slots(broken: Option<Break>) -> bool {
     numbers.windows(2).all(|p| p[1] == p[0] + 1)
 }
 
+/// I1: a circuit's own cells are no crowd for it to hide in.
+fn one_circuit_does_not_make_a_crowd(broken: Option<Break>) -> bool {
+    let mut w = world(broken);
+    w.circuit(0, 1, 8, false, 0);
+    w.rig.worker.state.mixer = Mixer::new(Mixing::Threshold { circuits: 3, cap_ns: 10 * ROUND }, 2);
+    for i in 0..9 {
+        w.send(0, 8, i, &[9]);
+    }
+    w.run(9 * ROUND);
+    let early = w.relayed().len();
+    w.run(10 * ROUND);
+    assert_eq!(w.relayed().len(), 9, "all leave in the end");
+    early == 0
+}
+
 /// I1: nothing of a cell's header survives a hop.
 fn headers_are_written_anew(broken: Option<Break>) -> bool {
     let mut w = world(broken);
@@ -83,6 +99,7 @@ fn every_break_is_noticed() {
         (Break::ChaffSize, all_records_have_one_size),
         (Break::CatchUp, a_stall_never_bunches),
         (Break::NumberAtArrival, numbers_belong_to_slots),
+        (Break::ThresholdByCells, one_circuit_does_not_make_a_crowd),
         (Break::CopyHeader, headers_are_written_anew),
     ];
     for (broken, guard) in guards {

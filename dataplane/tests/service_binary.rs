@@ -1,5 +1,6 @@
 //! The program: its exit codes, its one line, its clean end.
 
+use drover_crypto::backend::Backend;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -29,6 +30,7 @@ fn a_check_tells_sizes_and_starts_nothing() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let said = text(&output.stdout);
     assert!(said.contains("pool") && said.contains("bytes") && said.contains("worker 0"), "{said}");
+    assert!(said.contains(&format!("crypto        {}", Backend::best())), "{said}");
     assert!(!dir.path().join("m.sock").exists());
 }
 
@@ -47,6 +49,22 @@ fn a_wrong_configuration_is_code_2_with_all_that_is_wrong() {
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     assert!(text(&output.stderr).contains("missing.toml"));
     assert_eq!(run(&["--frob"], &path).status.code(), Some(2));
+}
+
+#[test]
+fn a_back_end_that_the_processor_lacks_is_code_2_with_what_it_lacks() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("m.toml");
+    for backend in Backend::ALL {
+        let crypto = format!("[crypto]\nbackend = \"{backend}\"\n[control]");
+        fs::write(&path, good(dir.path()).replace("[control]", &crypto)).expect("writes");
+        let missing = backend.missing();
+        let output = run(&["--check"], &path);
+        assert_eq!(output.status.code(), Some(if missing.is_empty() { 0 } else { 2 }), "{backend}: {output:?}");
+        let said = text(&output.stderr);
+        assert!(missing.iter().all(|feature| said.contains(feature)), "{said}");
+        assert_eq!(said.contains(&format!("crypto.backend = \"{backend}\"")), !missing.is_empty(), "{said}");
+    }
 }
 
 #[test]

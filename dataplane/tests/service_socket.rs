@@ -2,6 +2,9 @@
 
 mod service_support;
 
+use drover_dataplane::config::{Config, Pacing, Policy};
+use drover_dataplane::process::launch;
+use drover_dataplane::terminal::NoTerminal;
 use drover_wire::control::{LinkEnd, Owner, PutEnd, REQUEST_MAX, Refusal, Request, Secret, WorkerInfo, kind};
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Cases, TestRunner};
@@ -43,8 +46,12 @@ fn status_is_json_with_every_key() {
     let mut expected = vec![
         "boot",
         "cell",
+        "crypto",
+        "crypto_reason",
         "policy",
+        "policy_reason",
         "tick_us",
+        "mixing",
         "lab",
         "uptime_s",
         "now_ns",
@@ -67,6 +74,8 @@ fn status_is_json_with_every_key() {
         "worker",
         "listen",
         "core",
+        "policy",
+        "policy_reason",
         "published_ns",
         "turns",
         "received",
@@ -572,11 +581,39 @@ fn an_owner_belongs_to_its_generation() {
 
 #[test]
 fn a_worker_that_spins_serves_as_well() {
-    let mut plane = Plane::start("[pacing]\npolicy = \"spin\"");
+    let mut plane =
+        Plane::start("[pacing]\npolicy = \"spin\"\n[mixing]\nmode = \"threshold\"\nthreshold = 5\ncap_ms = 60");
     let class = plane.class(4);
     plane.done(Request::PutClass(class));
     let put = lone_link(&plane, 1, 4001);
     plane.done(Request::PutLink(put));
     let status = plane.until("departures", |s| count(s, "sent") > 20);
-    assert_eq!(status["policy"], "spin");
+    assert_eq!(status["mixing"], serde_json::json!({ "mode": "threshold", "threshold": 5, "cap_ms": 60 }));
+    assert_eq!((&status["policy"], &status["policy_reason"]), (&"spin".into(), &"as configured".into()));
+}
+
+/// What `auto` decides depends on the machine; what is told is what was decided, of each worker.
+#[test]
+fn each_worker_is_paced_by_itself_and_says_why() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let core = core_affinity::get_core_ids().expect("cores")[0].id;
+    let text = format!(
+        "[pacing]\npolicy = \"auto\"\n[control]\nsocket = {:?}\n[[worker]]\nlisten = \"127.0.0.1:0\"\ncore = {core}\n\
+         [[worker]]\nlisten = \"127.0.0.1:0\"\n",
+        dir.path().join("s")
+    );
+    let decided = Config::parse(&text).unwrap_or_else(|problems| panic!("{problems}"));
+    // As on a machine where the first worker's core is isolated.
+    let mut config = decided;
+    config.pacings[0] = Pacing { policy: Policy::Spin, reason: "core 9 is isolated".to_owned() };
+    assert_eq!(config.pacings[1].policy, Policy::Tick);
+    let running = launch(&config, |_| NoTerminal).expect("starts");
+    let mut client = Client::connect(running.socket()).expect("connects");
+    let Answer::Report(status) = client.ask(&Request::QueryStatus) else { panic!("no status") };
+    assert_eq!(status["policy"], "mixed");
+    assert_eq!(status["policy_reason"], "worker 0: core 9 is isolated; worker 1: it is pinned to no core");
+    for (worker, policy) in [(0, "spin"), (1, "tick")] {
+        assert_eq!(status["workers"][worker]["policy"], policy);
+        assert_eq!(status["workers"][worker]["policy_reason"], config.pacings[worker].reason);
+    }
 }

@@ -10,6 +10,7 @@ use drover_dataplane::class::Rate;
 use drover_dataplane::drops::DropReason;
 use drover_dataplane::keys::GenerationSecrets;
 use drover_dataplane::limits::{COUNTER_JUMP, WAITING_PER_CIRCUIT};
+use drover_dataplane::mixing::{Mixer, Mixing};
 use drover_dataplane::rig::{Far, LinkSpec, Rig};
 use drover_dataplane::terminal::NoTerminal;
 use drover_dataplane::worker::Pace;
@@ -176,6 +177,41 @@ fn best_effort_is_bounded_per_link() {
 }
 
 #[test]
+fn a_threshold_of_circuits_lets_all_of_a_link_go_in_another_order() {
+    let mut orders = std::collections::HashSet::new();
+    for _ in 0..20 {
+        let mut w = Plain::new(2, 24);
+        w.rig.worker.state.mixer = Mixer::new(Mixing::Threshold { circuits: 3, cap_ns: 8 * ROUND }, 2);
+        for circuit in [6, 7, 8] {
+            w.circuit(0, 1, circuit, false, 0);
+        }
+        for i in 0..4 {
+            w.send(0, 6, i, &[i as u8]);
+            w.send(0, 7, i, &[i as u8]);
+        }
+        w.run(6 * ROUND);
+        assert_eq!(w.relayed().len(), 0, "two circuits are no crowd of three");
+        w.send(0, 8, 0, &[0]);
+        w.run(3 * ROUND);
+        let left: Vec<_> = w.relayed().iter().map(|got| (got.header.circuit, got.header.counter)).collect();
+        assert_eq!(left.len(), 9);
+        for circuit in [106, 107, 108] {
+            let counters: Vec<_> = left.iter().filter(|(c, _)| *c == circuit).map(|(_, counter)| *counter).collect();
+            assert!(counters.is_sorted(), "a circuit's own order is kept: {left:?}");
+        }
+        orders.insert(left.into_iter().map(|(circuit, _)| circuit).collect::<Vec<_>>());
+        // One more: it waits for the cap, and no longer.
+        w.send(0, 6, 4, &[4]);
+        w.run(8 * ROUND - MS);
+        assert_eq!(w.relayed().len(), 9);
+        w.run(2 * ROUND);
+        assert_eq!(w.relayed().len(), 10);
+    }
+    // 630 orders are equally likely: twenty draws of one and the same are none.
+    assert!(orders.len() > 5, "{orders:?}");
+}
+
+#[test]
 fn mixing_is_bounded_a_turn_and_forgets_nobody() {
     use drover_dataplane::limits::MIXED_PER_TURN;
     const LINKS: u32 = MIXED_PER_TURN as u32 + 40;
@@ -189,7 +225,7 @@ fn mixing_is_bounded_a_turn_and_forgets_nobody() {
         rig.link(LinkSpec { remote: endpoint(n as usize), class, peer: Peer::Drover, phase: n << 20, keys });
         assert_eq!(rig.egress(n, false, None), n);
     }
-    let interval_end = rig.worker.state.interval_end;
+    let interval_end = rig.worker.state.mixer.interval_ends();
     rig.turn(interval_end - MS);
     for n in 0..LINKS {
         let cell = rig.worker.state.pool.take().expect("a cell");
@@ -214,7 +250,7 @@ fn mixing_is_bounded_a_turn_and_forgets_nobody() {
     state.mix();
     assert_eq!(ready(state), LINKS as usize - 1);
     assert_eq!(state.tx[0].arriving.len, 1);
-    state.now = interval_end + state.interval;
+    state.now = interval_end + 20 * MS;
     state.mix();
     assert_eq!(ready(state), LINKS as usize);
 }

@@ -1,6 +1,7 @@
 //! Frames, the memory that they lie in, and the transmit FIFO that ports keep them in.
 
 use crate::{BURST, Endpoint, FRAME, TxBurst, TxFrame, huge};
+use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -104,26 +105,29 @@ impl DerefMut for FrameBox {
     }
 }
 
-/// Frames reserved at the tail, committed or discarded at the head, in one thread.
+/// Frames reserved at the tail, committed or discarded at the head, in one thread. A free frame is used again before others
+/// that have lain longer: the fewer frames are under way, the fewer cache lines they fill.
 pub(crate) struct TxRing {
-    frames: Box<[FrameBox]>,
-    /// The oldest reserved frame.
-    head: usize,
-    reserved: usize,
+    /// Oldest first. Never grows: there is room for every frame.
+    reserved: VecDeque<FrameBox>,
+    /// The last one freed last.
+    free: Vec<FrameBox>,
+    capacity: usize,
 }
 
 impl TxRing {
     /// A ring of `capacity` frames, at least one.
     pub(crate) fn new(capacity: usize) -> TxRing {
-        TxRing { frames: frames(capacity.max(1)).into_boxed_slice(), head: 0, reserved: 0 }
+        let capacity = capacity.max(1);
+        TxRing { reserved: VecDeque::with_capacity(capacity), free: frames(capacity), capacity }
     }
 
     pub(crate) fn capacity(&self) -> usize {
-        self.frames.len()
+        self.capacity
     }
 
     pub(crate) fn reserved(&self) -> usize {
-        self.reserved
+        self.reserved.len()
     }
 
     /// As [`crate::Port::reserve`].
@@ -131,30 +135,24 @@ impl TxRing {
         if len > FRAME {
             return TxBurst::new();
         }
-        let count = count.min(BURST).min(self.capacity() - self.reserved);
-        let tail = self.wrapped(self.head + self.reserved);
-        self.reserved += count;
-        let (front, back) = self.frames.split_at_mut(tail);
-        back.iter_mut().chain(front).take(count).map(|frame| frame.begin(len)).collect()
+        let count = count.min(BURST).min(self.free.len());
+        let first = self.reserved.len();
+        self.reserved.extend(self.free.drain(self.free.len() - count..).rev());
+        // The next burst's, whose addresses are written before anything asks for the frames.
+        self.free.iter().rev().take(BURST).for_each(|frame| frame.prefetch());
+        self.reserved.range_mut(first..).map(|frame| frame.begin(len)).collect()
     }
 
     /// The `count` oldest reserved frames, or all of them if they are fewer. What is put in a frame's place is free.
     pub(crate) fn oldest(&mut self, count: usize) -> impl Iterator<Item = &mut FrameBox> {
-        let (front, back) = self.frames.split_at_mut(self.head);
-        back.iter_mut().chain(front).take(count.min(self.reserved))
+        self.reserved.iter_mut().take(count)
     }
 
     /// Lets the `count` oldest reserved frames go, or all of them if they are fewer. Returns how many.
     pub(crate) fn release(&mut self, count: usize) -> usize {
-        let count = count.min(self.reserved);
-        self.head = self.wrapped(self.head + count);
-        self.reserved -= count;
+        let count = count.min(self.reserved.len());
+        self.free.extend(self.reserved.drain(..count));
         count
-    }
-
-    /// An index below twice the capacity, into the ring.
-    fn wrapped(&self, index: usize) -> usize {
-        if index < self.capacity() { index } else { index - self.capacity() }
     }
 }
 

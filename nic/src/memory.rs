@@ -13,16 +13,22 @@ use crate::{BURST, Capabilities, Endpoint, FRAME, Port, PortCounters, RxBurst, R
 pub fn pair(a: Endpoint, b: Endpoint, capacity: usize) -> (MemoryPort, MemoryPort) {
     let (a_to_b, b_from_a) = wire(capacity);
     let (b_to_a, a_from_b) = wire(capacity);
-    (MemoryPort::new(a, Some(b), a_to_b, a_from_b), MemoryPort::new(b, Some(a), b_to_a, b_from_a))
+    let tx_ring = a_to_b.capacity();
+    (MemoryPort::new(a, Some(b), tx_ring, a_to_b, a_from_b), MemoryPort::new(b, Some(a), tx_ring, b_to_a, b_from_a))
 }
 
 /// A port at `local`, and the other end of its wire, where every peer is. Up to `capacity` frames (rounded up to a power
 /// of two) wait each way.
 pub fn port_and_wire(local: Endpoint, capacity: usize) -> (MemoryPort, MemoryWire) {
+    port_and_wire_of(local, capacity, capacity)
+}
+
+/// As [`port_and_wire`], where up to `tx_ring` frames are reserved and up to `capacity` wait on the wire each way.
+pub fn port_and_wire_of(local: Endpoint, tx_ring: usize, capacity: usize) -> (MemoryPort, MemoryWire) {
     let (to_wire, from_port) = wire(capacity);
     let (to_port, from_wire) = wire(capacity);
     let wire = MemoryWire { to_port, from_port, lost: 0, oversized: 0 };
-    (MemoryPort::new(local, None, to_wire, from_wire), wire)
+    (MemoryPort::new(local, None, tx_ring, to_wire, from_wire), wire)
 }
 
 /// One direction of a wire.
@@ -50,10 +56,11 @@ impl MemoryPort {
     fn new(
         local: Endpoint,
         peer: Option<Endpoint>,
+        tx_ring: usize,
         outgoing: Producer<FrameBox>,
         incoming: Consumer<FrameBox>,
     ) -> MemoryPort {
-        let transmit = TxRing::new(outgoing.capacity());
+        let transmit = TxRing::new(tx_ring);
         MemoryPort { local, peer, transmit, outgoing, incoming, lent: 0, counters: PortCounters::default() }
     }
 
@@ -72,9 +79,8 @@ impl Port for MemoryPort {
         self.incoming.release(self.lent);
         self.lent = self.incoming.waiting().min(limit).min(BURST);
         self.counters.received += self.lent as u64;
-        let lent = || (0..self.lent).filter_map(|index| self.incoming.peek(index));
-        lent().for_each(|frame| frame.prefetch());
-        lent().map(|frame| RxFrame { from: frame.peer, data: frame.payload() }).collect()
+        self.incoming.oldest(self.lent).for_each(|frame| frame.prefetch());
+        self.incoming.oldest(self.lent).map(|frame| RxFrame { from: frame.peer, data: frame.payload() }).collect()
     }
 
     fn reserve(&mut self, count: usize, len: usize) -> TxBurst<'_> {

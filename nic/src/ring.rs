@@ -187,16 +187,14 @@ impl<T: Send> Consumer<T> {
 }
 
 impl<T: Send + Sync> Consumer<T> {
-    /// The slot `index` places behind the oldest, among those that [`Consumer::waiting`] last counted.
-    #[inline]
-    pub fn peek(&self, index: usize) -> Option<&T> {
-        if index >= self.known() {
-            return None;
-        }
-        let slot = self.shared.slot(self.head.wrapping_add(index));
-        // SAFETY: the slot is inside head..tail as in `pop_with`; giving it back or writing it takes `&mut self`, which
+    /// The oldest slots, at most `count`, of those that [`Consumer::waiting`] last counted.
+    pub fn oldest(&self, count: usize) -> impl Iterator<Item = &T> {
+        let count = count.min(self.known());
+        let first = self.head & (self.capacity() - 1);
+        let (front, back) = self.shared.slots.split_at(first);
+        // SAFETY: these slots are inside head..tail as in `pop_with`; giving one back or writing it takes `&mut self`, which
         // the returned borrow rules out. T is Sync, so that borrows from several threads are sound.
-        Some(slot.with(|slot| unsafe { &*slot }))
+        back.iter().chain(front).take(count).map(|slot| slot.with(|slot| unsafe { &*slot }))
     }
 }
 

@@ -78,9 +78,8 @@ impl Port for Faulty {
     fn reserve(&mut self, count: usize, len: usize) -> TxBurst<'_> {
         let few = usize::from(self.fault == Fault::ReservesTooFew && count > 1);
         let mut burst = self.port.reserve(count - few, len);
-        match (self.fault, burst.as_mut_slice()) {
-            (Fault::AddressesReserved, [frame, ..]) => *frame.to = A,
-            _ => {}
+        if let (Fault::AddressesReserved, [frame, ..]) = (self.fault, burst.as_mut_slice()) {
+            *frame.to = A;
         }
         burst
     }

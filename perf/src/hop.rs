@@ -24,6 +24,7 @@ use drover_crypto::{Layers, Suite};
 use drover_dataplane::class::Rate;
 use drover_dataplane::command::{LayerStep, NewIngress, Next};
 use drover_dataplane::drops::DropReason;
+use drover_dataplane::handoff::Handoff;
 use drover_dataplane::keys::GenerationSecrets;
 use drover_dataplane::rig::{LinkSpec, Rig};
 use drover_dataplane::state::Sizes;
@@ -100,7 +101,9 @@ impl<C: Suite, const S: usize> Bench<C, S> {
             pool: shape.pool(),
             transmit: shape.transmit(),
         };
-        let mut rig: Rig<C, NoTerminal, S> = Rig::new(NoTerminal, sizes, Pace::SPIN, INTERVAL);
+        let handoff = Handoff::mesh(1, 1).remove(0);
+        let mut rig: Rig<C, NoTerminal, S> =
+            Rig::with_wire(0, handoff, NoTerminal, sizes, Pace::SPIN, INTERVAL, shape.wire());
         let class = rig.class(Rate { round_ns: shape::ROUND_NS, slots: shape.slots }, shape.slots, EPOCH);
         let mut secrets = Vec::with_capacity(shape.links);
         for link in 0..shape.links as u32 {

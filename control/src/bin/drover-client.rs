@@ -128,6 +128,10 @@ fn serve(config: &ClientConfig, arguments: &Arguments) -> Result<(), String> {
     let stop = stop_flag()?;
     let options = Options { allow_any: arguments.rtp_allow_any, raw: arguments.raw };
     let client = Client::start(config, options, |text| eprintln!("drover-client: {text}"))?;
+    // Nobody asked for a slower one.
+    if config.data_plane.crypto.fallen_from().is_some() {
+        eprintln!("drover-client: crypto: {}", config.data_plane.crypto);
+    }
     println!("{}", if arguments.json { client.ready_json().to_string() } else { client.ready() });
     while client.alive() && !stop.load(Ordering::Relaxed) {
         std::thread::sleep(WATCH);

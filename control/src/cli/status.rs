@@ -2,7 +2,7 @@
 
 use crate::report::text::{Align, Table, bytes, count, duration, number};
 use crate::socket::ControlSocket;
-use crate::socket::reports::Status;
+use crate::socket::reports::{MixingStatus, Status, WorkerStatus};
 use clap::Args;
 use drover_dataplane::drops::DropReason;
 use std::fmt::Write;
@@ -66,6 +66,16 @@ fn render(first: &Status, second: &Status, out: &mut String) -> std::fmt::Result
     let lab = if second.lab { ", lab build" } else { "" };
     writeln!(out, "boot {}, up {up}{lab}", second.boot)?;
     writeln!(out, "cells of {cell} bytes, pacing {policy}{tick}, pools and tables {}", bytes(second.pool_bytes))?;
+    pacing(second, out)?;
+    let MixingStatus { mode, interval_ms, threshold, cap_ms } = &second.mixing;
+    match mode.as_str() {
+        "interval" => writeln!(out, "mixing interval of {interval_ms} ms")?,
+        "threshold" => writeln!(out, "mixing threshold of {threshold} circuits, {cap_ms} ms at most")?,
+        other => writeln!(out, "mixing {}", if other.is_empty() { "not told" } else { other })?,
+    }
+    if !second.crypto.is_empty() {
+        writeln!(out, "crypto {} ({})", second.crypto, second.crypto_reason)?;
+    }
     let (links, circuits, ends) = (count(*links), count(*circuits), count(*ends));
     writeln!(out, "links {links}, circuits {circuits}, ends of calls {ends}\n")?;
     writeln!(out, "{}", workers(first, second))?;
@@ -87,6 +97,21 @@ fn render(first: &Status, second: &Status, out: &mut String) -> std::fmt::Result
         table.row([reason, count(all), count(new), text.to_owned()]);
     }
     write!(out, "{table}")
+}
+
+/// Why the workers are paced as they are: one line where all have one reason.
+fn pacing(status: &Status, out: &mut String) -> std::fmt::Result {
+    let reason = |worker: &WorkerStatus| (worker.policy.clone(), worker.policy_reason.clone());
+    match &status.workers[..] {
+        [first, rest @ ..] if rest.iter().all(|other| reason(other) == reason(first)) => {
+            let (policy, reason) = reason(first);
+            if reason.is_empty() { Ok(()) } else { writeln!(out, "pacing {policy} ({reason})") }
+        }
+        several => several.iter().try_for_each(|worker| {
+            let (policy, reason) = reason(worker);
+            writeln!(out, "pacing of worker {}: {policy} ({reason})", worker.worker)
+        }),
+    }
 }
 
 fn workers(first: &Status, second: &Status) -> Table {
@@ -167,12 +192,14 @@ fn rate(now: u64, before: Option<u64>, seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::socket::reports::{ClassStatus, Lateness, WorkerStatus};
+    use crate::socket::reports::{ClassStatus, Lateness};
 
     fn reading(published_ns: u64, sent: u64, missed: u64) -> Status {
         let worker = WorkerStatus {
             listen: "127.0.0.1:9".into(),
             core: Some(1),
+            policy: "tick".into(),
+            policy_reason: "as configured".into(),
             published_ns,
             received: 2 * sent,
             sent,
@@ -185,6 +212,9 @@ mod tests {
             ClassStatus { class: 2, kind: "zone".into(), rate: 200.0, links: 4, sent, missed, ..Default::default() };
         Status {
             cell: 256,
+            mixing: MixingStatus { mode: "interval".into(), interval_ms: 20, ..Default::default() },
+            crypto: "reference".into(),
+            crypto_reason: "as configured".into(),
             policy: "tick".into(),
             tick_us: Some(1000),
             links: 4,
@@ -202,6 +232,12 @@ mod tests {
         assert!(line("zone").contains("200.0  ") && line("zone").contains('3'), "{text}");
         assert!(line("record_tag").contains("wrong under every key"), "{text}");
         assert!(!text.contains("bad_cell") && text.contains("tick of 1000 µs") && text.contains("12 µs"), "{text}");
+        assert!(text.contains("crypto reference (as configured)"), "{text}");
+        assert!(text.contains("pacing tick (as configured)\nmixing interval of 20 ms\n"), "{text}");
+        let mut two = reading(2_000_000_000, 600, 4);
+        two.workers.push(WorkerStatus { worker: 1, policy: "spin".into(), ..two.workers[0].clone() });
+        let text = show(&two, &two);
+        assert!(text.contains("pacing of worker 0: tick (as configured)\npacing of worker 1: spin ("), "{text}");
     }
 
     #[test]

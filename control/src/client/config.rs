@@ -6,6 +6,7 @@
 //! listen = "0.0.0.0:0"                    # the link's UDP port; 0 draws one
 //! tick_us = 1000                          # the pacing thread's grid
 //! core = 1                                # pin the pacing thread; left out: not pinned
+//! crypto = "auto"                         # the back end of the data plane, as its crypto.backend
 //!
 //! [[end]]
 //! end = 1                                 # the id in PutEnd
@@ -43,18 +44,19 @@ const LISTEN: &str = "0.0.0.0:0";
 const LIMITS: [(&str, i64); 4] = [("links", 16), ("circuits", END_LIMIT as i64), ("cells", 512), ("transmit", 256)];
 /// What a file may say.
 const KNOWN: &str =
-    "cell, control_socket, listen, tick_us, core, [[end]]; identity, zones, state, socket, mix, auto_answer";
+    "cell, control_socket, listen, tick_us, core, crypto, [[end]]; identity, zones, state, socket, mix, auto_answer";
 /// Zone documents at most.
 const ZONES_MAX: usize = 64;
 /// Bytes of the longest path or name.
 const TEXT_MAX: usize = 4096;
 /// Keys here, and where the data plane has them.
-const DATA_PLANE: [(&str, &str); 5] = [
+const DATA_PLANE: [(&str, &str); 6] = [
     ("cell", "cell"),
     ("control_socket", "control.socket"),
     ("listen", "worker[0].listen"),
     ("tick_us", "pacing.tick_us"),
     ("core", "worker[0].core"),
+    ("crypto", "crypto.backend"),
 ];
 
 /// A checked configuration.
@@ -147,13 +149,14 @@ fn data_plane(table: &mut Table, problems: &mut Vec<Problem>) -> Option<Config> 
     let mut pacing = Table::from_iter([("policy".to_owned(), Value::from("tick"))]);
     let mut worker = Table::from_iter([("listen".to_owned(), Value::from(LISTEN))]);
     let limits = LIMITS.map(|(key, value)| (key.to_owned(), Value::from(value)));
-    let mut control = Table::new();
+    let (mut control, mut crypto) = (Table::new(), Table::new());
     let mut root = Table::from_iter([("limits".to_owned(), Value::Table(limits.into_iter().collect()))]);
     for (key, there) in DATA_PLANE {
         let Some(value) = table.remove(key) else { continue };
         let (section, name) = there.rsplit_once('.').unwrap_or(("", there));
         let to = match section {
             "control" => &mut control,
+            "crypto" => &mut crypto,
             "pacing" => &mut pacing,
             "worker[0]" => &mut worker,
             _ => &mut root,
@@ -161,6 +164,7 @@ fn data_plane(table: &mut Table, problems: &mut Vec<Problem>) -> Option<Config> 
         to.insert(name.to_owned(), value);
     }
     root.insert("control".to_owned(), Value::Table(control));
+    root.insert("crypto".to_owned(), Value::Table(crypto));
     root.insert("pacing".to_owned(), Value::Table(pacing));
     root.insert("worker".to_owned(), Value::Array(vec![Value::Table(worker)]));
     match Config::parse(&root.to_string()) {

@@ -48,6 +48,7 @@ fn every_problem_is_told_at_once() {
         listen = "localhost:1"
         tick_us = 99
         core = "one"
+        crypto = "none"
         colour = 3
         [[end]]
         end = -1
@@ -61,8 +62,8 @@ fn every_problem_is_told_at_once() {
     keys.sort_unstable();
     let end =
         ["end[0].end", "end[0].loud", "end[0].rtp_listen", "end[0].rtp_send_to", "end[1].end", "end[1].rtp_listen"];
-    let root = ["cell", "colour", "control_socket", "core", "listen", "tick_us"];
-    let mut expected = [root, end].concat();
+    let root = ["cell", "colour", "control_socket", "core", "crypto", "listen", "tick_us"];
+    let mut expected = [&root[..], &end].concat();
     expected.sort_unstable();
     assert_eq!(keys, expected);
     assert!(problems.iter().all(|p| !p.value.is_empty() && !p.allowed.is_empty() && !p.mend.is_empty()));

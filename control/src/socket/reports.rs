@@ -12,9 +12,17 @@ pub struct Status {
     pub boot: String,
     /// Cell size, bytes.
     pub cell: u32,
-    /// `tick`, `spin` or `auto`.
+    /// The crypto back end.
+    pub crypto: String,
+    /// Why it is this one.
+    pub crypto_reason: String,
+    /// What paces its workers: `tick`, `spin` or, of several, `mixed`.
     pub policy: String,
-    /// The tick, µs, under `tick`.
+    /// Why.
+    pub policy_reason: String,
+    /// How the cells of circuits that own no slot are mixed.
+    pub mixing: MixingStatus,
+    /// The tick, µs, of workers under `tick`.
     pub tick_us: Option<u64>,
     /// Built with the feature `lab`.
     pub lab: bool,
@@ -38,6 +46,20 @@ pub struct Status {
     pub classes: Vec<ClassStatus>,
 }
 
+/// How best-effort cells are mixed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct MixingStatus {
+    /// `interval` or `threshold`.
+    pub mode: String,
+    /// Of `interval`: its length, ms.
+    pub interval_ms: u64,
+    /// Of `threshold`: distinct circuits.
+    pub threshold: u64,
+    /// Of `threshold`: the longest wait for them, ms.
+    pub cap_ms: u64,
+}
+
 /// One worker.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
@@ -48,6 +70,10 @@ pub struct WorkerStatus {
     pub listen: String,
     /// The core that it is pinned to.
     pub core: Option<i64>,
+    /// What paces it: `tick` or `spin`.
+    pub policy: String,
+    /// Why.
+    pub policy_reason: String,
     /// When its counters were published, monotonic ns.
     pub published_ns: u64,
     /// Turns of its loop.

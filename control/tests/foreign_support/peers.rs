@@ -309,7 +309,7 @@ impl<L: Library> Drive<L> {
             let due = (begin.elapsed().as_nanos() * u128::from(rate) / 1_000_000_000) as u64;
             for _ in 0..(due - sent).min(CATCH_UP) {
                 // Chaff: circuit 0, command 0, any body (W-CELL-1).
-                drive.library.send(&[0; DATA]);
+                drive.foreign.send(&[0; DATA]);
                 drive.flush();
                 (sent, drive.sent) = (sent + 1, drive.sent + 1);
             }

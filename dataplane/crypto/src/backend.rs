@@ -3,6 +3,7 @@
 //! Features are detected at run time, once, at start; a program is generic over [`Suite`] below that point.
 
 use crate::Suite;
+use crate::aws_lc::AwsLc;
 #[cfg(target_arch = "x86_64")]
 use crate::kernel::{AesNi, Vaes256, Vaes512};
 use crate::reference::Reference;
@@ -21,6 +22,8 @@ pub enum Backend {
     /// Our kernel on AES-NI and PCLMULQDQ.
     #[cfg(target_arch = "x86_64")]
     AesNi,
+    /// AWS-LC's AES-128-GCM: runs everywhere.
+    AwsLc,
     /// RustCrypto's AES-128-GCM and AES-128-CTR: runs everywhere, and is what every other one must equal.
     Reference,
 }
@@ -65,6 +68,7 @@ impl Backend {
         Backend::Vaes256,
         #[cfg(target_arch = "x86_64")]
         Backend::AesNi,
+        Backend::AwsLc,
         Backend::Reference,
     ];
 
@@ -77,6 +81,7 @@ impl Backend {
             Backend::Vaes256 => Vaes256::NAME,
             #[cfg(target_arch = "x86_64")]
             Backend::AesNi => AesNi::NAME,
+            Backend::AwsLc => AwsLc::NAME,
             Backend::Reference => Reference::NAME,
         }
     }
@@ -122,6 +127,7 @@ impl Backend {
             Backend::Vaes256 => with.with::<Vaes256>(),
             #[cfg(target_arch = "x86_64")]
             Backend::AesNi => with.with::<AesNi>(),
+            Backend::AwsLc => with.with::<AwsLc>(),
             Backend::Reference => with.with::<Reference>(),
         }
     }

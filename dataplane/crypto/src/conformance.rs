@@ -10,6 +10,8 @@ mod layers;
 mod records;
 
 pub use layers::{ctr_layers, layers, non_involutive_layers};
+#[cfg(any(test, feature = "lab"))]
+pub(crate) use records::naive;
 pub use records::{masks, records};
 
 use crate::{Cell, Suite, cells};
@@ -28,10 +30,10 @@ pub fn suite<S: Suite>() {
 }
 
 /// A small generator of test data (SplitMix64): every run draws the same. Not for secrets.
-struct Draw(u64);
+pub(crate) struct Draw(pub(crate) u64);
 
 impl Draw {
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -40,22 +42,22 @@ impl Draw {
     }
 
     /// A number below `end`, which is small.
-    fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }
 
-    fn fill(&mut self, bytes: &mut [u8]) {
+    pub(crate) fn fill(&mut self, bytes: &mut [u8]) {
         bytes.fill_with(|| self.next() as u8);
     }
 
-    fn array<const N: usize>(&mut self) -> [u8; N] {
+    pub(crate) fn array<const N: usize>(&mut self) -> [u8; N] {
         let mut bytes = [0; N];
         self.fill(&mut bytes);
         bytes
     }
 
     /// A number or counter, an edge one time in four.
-    fn number(&mut self) -> u64 {
+    pub(crate) fn number(&mut self) -> u64 {
         if self.below(4) == 0 { EDGES[self.below(EDGES.len())] } else { self.next() }
     }
 
@@ -64,7 +66,7 @@ impl Draw {
     }
 
     /// `0..n` in a drawn order.
-    fn order(&mut self, n: usize) -> Vec<u32> {
+    pub(crate) fn order(&mut self, n: usize) -> Vec<u32> {
         let mut order: Vec<u32> = (0..n as u32).collect();
         for at in (1..n).rev() {
             order.swap(at, self.below(at + 1));
@@ -73,7 +75,7 @@ impl Draw {
     }
 
     /// A pool of cells of drawn bytes.
-    fn pool<const S: usize>(&mut self, n: usize) -> Box<[Cell<S>]> {
+    pub(crate) fn pool<const S: usize>(&mut self, n: usize) -> Box<[Cell<S>]> {
         let mut pool = cells(n);
         for cell in &mut pool {
             self.fill(&mut cell.bytes);
@@ -82,6 +84,6 @@ impl Draw {
     }
 }
 
-fn same<const S: usize>(a: &[Cell<S>], b: &[Cell<S>]) -> bool {
+pub(crate) fn same<const S: usize>(a: &[Cell<S>], b: &[Cell<S>]) -> bool {
     a.iter().map(|cell| &cell.bytes).eq(b.iter().map(|cell| &cell.bytes))
 }

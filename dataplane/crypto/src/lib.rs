@@ -4,9 +4,16 @@
 //! the key state of the jobs ahead (`docs/architecture.md`, "Batches"). Frames are slices; cells are whole aligned
 //! blocks of a pool. Records are opened and sealed out of place: from frame to cell and from cell to frame.
 
+pub mod aws_lc;
 pub mod backend;
 pub mod conformance;
+#[cfg(test)]
+mod edges;
 pub mod end;
+#[cfg(test)]
+mod every_backend;
+#[cfg(any(test, feature = "lab"))]
+pub mod fuzz;
 pub mod hop;
 #[cfg(target_arch = "x86_64")]
 pub mod kernel;
@@ -16,6 +23,8 @@ pub mod schedule;
 pub mod testing;
 #[cfg(test)]
 mod vectors;
+#[cfg(test)]
+mod wiping;
 
 use drover_wire::cell::{HEADER, TAG, body_len};
 use drover_wire::record::Aad;

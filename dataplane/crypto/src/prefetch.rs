@@ -16,7 +16,7 @@ pub const AHEAD: usize = 4;
 /// Asks for the cache lines of `value`, at most [`LINES_MAX`].
 #[inline(always)]
 pub fn prefetch<T>(value: &T) {
-    lines(std::ptr::from_ref(value).cast(), size_of::<T>());
+    of::<T>(value, size_of::<T>());
 }
 
 /// Asks for the cache lines of `slice[index]`; nothing when `index` is out of range.
@@ -31,7 +31,7 @@ pub fn prefetch_slice_element<T>(slice: &[T], index: usize) {
 #[inline(always)]
 pub fn prefetch_lines<T>(slice: &[T], index: usize, count: usize) {
     if let Some(value) = slice.get(index) {
-        lines(std::ptr::from_ref(value).cast(), size_of::<T>().min(count * LINE));
+        of(value, size_of::<T>().min(count * LINE));
     }
 }
 
@@ -45,6 +45,19 @@ pub fn prefetch_line<T>(slice: &[T], index: usize) {
 #[inline(always)]
 pub fn prefetch_bytes(bytes: &[u8]) {
     lines(bytes.as_ptr(), bytes.len());
+}
+
+/// Asks for the lines of the first `len` bytes of `value`. Where it begins a line, how many they are is known here.
+#[inline(always)]
+fn of<T>(value: &T, len: usize) {
+    let start = std::ptr::from_ref(value).cast::<u8>();
+    if align_of::<T>() >= LINE {
+        for line in 0..len.div_ceil(LINE).min(LINES_MAX) {
+            hint(start.wrapping_add(line * LINE));
+        }
+    } else {
+        lines(start, len);
+    }
 }
 
 /// Asks for every line that holds one of the `len` bytes at `start`, at most [`LINES_MAX`].

@@ -1,5 +1,6 @@
 //! From text to a checked configuration: a table is read key by key, and whatever is left over is unknown.
 
+use super::cores::{self, Host};
 use super::*;
 use std::collections::HashMap;
 use std::fs;
@@ -8,7 +9,7 @@ use std::path::Path;
 use toml::{Table, Value};
 
 /// Reads one table and collects what is wrong with it.
-struct Reader<'p> {
+pub(super) struct Reader<'p> {
     /// What comes before a key's name.
     path: String,
     table: Table,
@@ -17,7 +18,7 @@ struct Reader<'p> {
 }
 
 impl<'p> Reader<'p> {
-    fn new(path: &str, table: Table, problems: &'p mut Vec<Problem>) -> Self {
+    pub(super) fn new(path: &str, table: Table, problems: &'p mut Vec<Problem>) -> Self {
         Reader { path: path.to_owned(), table, known: Vec::new(), problems }
     }
 
@@ -26,7 +27,13 @@ impl<'p> Reader<'p> {
         self.table.remove(key)
     }
 
-    fn problem(&mut self, key: &str, value: impl fmt::Display, allowed: impl fmt::Display, mend: impl fmt::Display) {
+    pub(super) fn problem(
+        &mut self,
+        key: &str,
+        value: impl fmt::Display,
+        allowed: impl fmt::Display,
+        mend: impl fmt::Display,
+    ) {
         self.problems.push(Problem {
             key: format!("{}{key}", self.path),
             value: value.to_string(),
@@ -47,7 +54,7 @@ impl<'p> Reader<'p> {
         }
     }
 
-    fn text(&mut self, key: &'static str, allowed: &str, mend: &str) -> Option<String> {
+    pub(super) fn text(&mut self, key: &'static str, allowed: &str, mend: &str) -> Option<String> {
         match self.take(key) {
             Some(Value::String(text)) => Some(text),
             Some(other) => {
@@ -70,7 +77,7 @@ impl<'p> Reader<'p> {
     }
 
     /// Whatever nobody took is unknown.
-    fn finish(mut self) {
+    pub(super) fn finish(mut self) {
         let known = self.known.join(", ");
         for (key, value) in std::mem::take(&mut self.table) {
             self.problem(&key, value, format!("known here: {known}"), "remove it, or mend its spelling");
@@ -102,17 +109,18 @@ fn read(table: Table, problems: &mut Vec<Problem>) -> Config {
     let mut root = Reader::new("", table, problems);
     let cell = cell_size(&mut root);
     let (control, pacing, mixing) = (root.section("control"), root.section("pacing"), root.section("mixing"));
-    let limits = root.section("limits");
+    let (limits, crypto) = (root.section("limits"), root.section("crypto"));
     let workers = root.take("worker");
     root.finish();
 
     let (socket, allow_uids) = read_control(control, problems);
     let (policy, tick_us) = read_pacing(pacing, problems);
-    let mut mixing = Reader::new("mixing.", mixing, problems);
-    let interval_ms = mixing.number("interval_ms", INTERVAL_MS, 20);
-    mixing.finish();
+    let mixing = read_mixing(mixing, problems);
     let sizes = read_limits(limits, problems);
-    let workers = read_workers(workers, problems);
+    let crypto = Crypto::read(crypto, problems);
+    let host = Host::read();
+    let workers = read_workers(workers, &host, problems);
+    let pacings = host.decide(policy, &workers);
     #[cfg(feature = "lab")]
     published_links_fit(&sizes, workers.len(), problems);
     Config {
@@ -121,9 +129,11 @@ fn read(table: Table, problems: &mut Vec<Problem>) -> Config {
         allow_uids,
         policy,
         tick_us,
-        interval_ms,
+        mixing,
         sizes,
+        crypto,
         workers,
+        pacings,
         #[cfg(feature = "lab")]
         lab_break: None,
     }
@@ -187,7 +197,7 @@ fn read_pacing(table: Table, problems: &mut Vec<Problem>) -> (Policy, u64) {
     let mut pacing = Reader::new("pacing.", table, problems);
     let tick_us = pacing.number("tick_us", TICK_US, 1_000);
     let allowed = "\"tick\", \"spin\" or \"auto\"";
-    let mend = "\"tick\" shares cores; \"spin\" needs one a worker; \"auto\" spins where there is one";
+    let mend = "\"tick\" shares cores; \"spin\" takes one for each worker; \"auto\" spins on those that are exclusive";
     let policy = match pacing.text("policy", allowed, mend).as_deref() {
         None | Some("tick") => Policy::Tick,
         Some("spin") => Policy::Spin,
@@ -199,6 +209,38 @@ fn read_pacing(table: Table, problems: &mut Vec<Problem>) -> (Policy, u64) {
     };
     pacing.finish();
     (policy, tick_us)
+}
+
+fn read_mixing(table: Table, problems: &mut Vec<Problem>) -> Mixing {
+    let mut mixing = Reader::new("mixing.", table, problems);
+    let allowed = "\"interval\" or \"threshold\"";
+    let mend = "\"interval\" has interval_ms; \"threshold\" has threshold (circuits) and cap_ms";
+    let mode = mixing.text("mode", allowed, mend);
+    let threshold = match mode.as_deref() {
+        None | Some("interval") => false,
+        Some("threshold") => true,
+        Some(other) => {
+            mixing.problem("mode", format!("{other:?}"), allowed, mend);
+            false
+        }
+    };
+    // What would do nothing is told, not passed over.
+    let (others, mode): (&[&'static str], _) =
+        if threshold { (&["interval_ms"], "interval") } else { (&["threshold", "cap_ms"], "threshold") };
+    for key in others {
+        if let Some(value) = mixing.take(key) {
+            let allowed = format!("nothing: it is for mode = \"{mode}\"");
+            mixing.problem(key, value, allowed, format!("remove it, or write mode = \"{mode}\""));
+        }
+    }
+    let read = if threshold {
+        let circuits = mixing.number("threshold", THRESHOLD, 4) as u8;
+        Mixing::Threshold { circuits, cap_ns: mixing.number("cap_ms", CAP_MS, 100) * 1_000_000 }
+    } else {
+        Mixing::Interval { ns: mixing.number("interval_ms", INTERVAL_MS, 20) * 1_000_000 }
+    };
+    mixing.finish();
+    read
 }
 
 fn read_limits(table: Table, problems: &mut Vec<Problem>) -> Sizes {
@@ -216,7 +258,7 @@ fn read_limits(table: Table, problems: &mut Vec<Problem>) -> Sizes {
     Sizes { links, circuits, pool, transmit }
 }
 
-fn read_workers(value: Option<Value>, problems: &mut Vec<Problem>) -> Vec<WorkerConfig> {
+fn read_workers(value: Option<Value>, host: &Host, problems: &mut Vec<Problem>) -> Vec<WorkerConfig> {
     let mut bad = |value: String, allowed: &str, mend: &str| {
         let (allowed, mend) = (allowed.to_owned(), mend.to_owned());
         problems.push(Problem { key: "worker".to_owned(), value, allowed, mend });
@@ -236,13 +278,12 @@ fn read_workers(value: Option<Value>, problems: &mut Vec<Problem>) -> Vec<Worker
         let allowed = format!("1 to {WORKERS_MAX} workers");
         bad(format!("({} workers)", tables.len()), &allowed, if tables.is_empty() { one } else { "remove some" });
     }
-    let cores: Option<Vec<usize>> = core_affinity::get_core_ids().map(|ids| ids.iter().map(|id| id.id).collect());
     let (mut ports, mut pinned) = (HashMap::new(), HashMap::new());
     let mut workers = Vec::new();
     for (at, table) in tables.into_iter().enumerate() {
         let mut reader = Reader::new(&format!("worker[{at}]."), table, problems);
         let listen = listen(&mut reader, at, &mut ports);
-        let core = core(&mut reader, at, cores.as_deref(), &mut pinned);
+        let core = core(&mut reader, at, host, &mut pinned);
         reader.finish();
         workers.extend(listen.map(|listen| WorkerConfig { listen, core }));
     }
@@ -273,13 +314,12 @@ fn listen(reader: &mut Reader<'_>, at: usize, ports: &mut HashMap<u16, usize>) -
     Some(listen)
 }
 
-fn core(reader: &mut Reader<'_>, at: usize, cores: Option<&[usize]>, pinned: &mut HashMap<u16, usize>) -> Option<u16> {
+fn core(reader: &mut Reader<'_>, at: usize, host: &Host, pinned: &mut HashMap<u16, usize>) -> Option<u16> {
     let value = reader.take("core")?;
-    let there = |n: &u16| cores.is_none_or(|cores| cores.contains(&usize::from(*n)));
+    let there = |n: &u16| host.allowed.contains(n);
     let core = value.as_integer().and_then(|n| u16::try_from(n).ok()).filter(|n| *n < u16::MAX).filter(there);
     let Some(core) = core else {
-        let list = cores.unwrap_or_default().iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
-        let allowed = format!("a core that this process may use: {list}");
+        let allowed = format!("a core that this process may use: {}", cores::show(&host.allowed));
         reader.problem("core", value, allowed, "choose one of these, or leave it out");
         return None;
     };

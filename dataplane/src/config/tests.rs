@@ -13,7 +13,7 @@ fn the_smallest_has_sensible_defaults() {
     assert_eq!((config.cell, config.policy, config.tick_us), (CellSize::S256, Policy::Tick, 1_000));
     assert_eq!(config.sizes, Sizes { links: 1_024, circuits: 4_096, pool: 8_192, transmit: 4_096 });
     assert_eq!(config.workers, [WorkerConfig { listen: "127.0.0.1:4001".parse().expect("an address"), core: None }]);
-    assert_eq!((config.interval_ms, config.allow_uids.len()), (20, 0));
+    assert_eq!((config.mixing, config.allow_uids.len()), (Mixing::Interval { ns: 20_000_000 }, 0));
     assert_eq!(config.window_ns(), 3_000_000);
 }
 
@@ -26,6 +26,7 @@ fn everything_can_be_said() {
     assert_eq!((config.cell, config.policy, config.workers.len()), (CellSize::S1024, Policy::Spin, 2));
     assert_eq!(config.sizes, Sizes { links: 8, circuits: 16, pool: 272, transmit: 64 });
     assert_eq!(config.workers[0].core, Some(0));
+    assert_eq!(config.mixing, Mixing::Interval { ns: 1_000_000_000 });
     assert!(config.describe().contains("272 cells"));
 }
 
@@ -64,6 +65,31 @@ fn all_problems_come_at_once_each_with_its_mend() {
 }
 
 #[test]
+fn each_mode_of_mixing_has_its_own_keys() {
+    let parse = |keys: &str| Config::parse(&format!("[mixing]\n{keys}\n{SMALLEST}"));
+    let mixing = |keys: &str| parse(keys).unwrap_or_else(|problems| panic!("{problems}")).mixing;
+    assert_eq!(mixing("mode = \"interval\"\ninterval_ms = 3"), Mixing::Interval { ns: 3_000_000 });
+    assert_eq!(mixing("mode = \"threshold\""), Mixing::Threshold { circuits: 4, cap_ns: 100_000_000 });
+    let all = "mode = \"threshold\"\nthreshold = 32\ncap_ms = 7";
+    assert_eq!(mixing(all), Mixing::Threshold { circuits: 32, cap_ns: 7_000_000 });
+    let described = parse(all).expect("is right").describe();
+    assert!(described.contains("mixing        threshold of 32 circuits, 7 ms at most"), "{described}");
+    for (keys, wrong) in [
+        ("mode = \"pool\"", "mixing.mode"),
+        ("mode = 4", "mixing.mode"),
+        ("threshold = 4", "mixing.threshold"),
+        ("mode = \"interval\"\ncap_ms = 4", "mixing.cap_ms"),
+        ("mode = \"threshold\"\ninterval_ms = 4", "mixing.interval_ms"),
+        ("mode = \"threshold\"\nthreshold = 1", "mixing.threshold"),
+        ("mode = \"threshold\"\nthreshold = 33", "mixing.threshold"),
+        ("mode = \"threshold\"\ncap_ms = 0", "mixing.cap_ms"),
+    ] {
+        let found = parse(keys).expect_err("is wrong").0;
+        assert_eq!((found.len(), found[0].key.as_str()), (1, wrong), "{keys}: {found:?}");
+    }
+}
+
+#[test]
 fn broken_toml_names_its_line() {
     let found = problems("[control]\nsocket = m1\n");
     assert_eq!((found.len(), found[0].key.as_str(), found[0].value.as_str()), (1, "line 2", "socket = m1"));
@@ -92,6 +118,7 @@ fn only_a_socket_may_be_in_the_way() {
     assert!(Config::parse(&SMALLEST.replace("m1.sock", &long[1..])).is_ok());
 }
 
+/// What each worker does, and why, is decided in `cores.rs`; here with this machine's own cores.
 #[test]
 fn a_core_is_for_one_worker_and_spinning_needs_one_left() {
     let pinned = |cores: &[usize]| {
@@ -103,11 +130,19 @@ fn a_core_is_for_one_worker_and_spinning_needs_one_left() {
     };
     let cores: Vec<_> = core_affinity::get_core_ids().expect("cores").iter().map(|core| core.id).collect();
     assert_eq!(pinned(&[cores[0], cores[0]]).expect_err("one core").0[0].key, "worker[1].core");
-    assert_eq!(pinned(&cores).expect("one each").pacing(), Policy::Tick, "no core is left for everything else");
-    let one = pinned(&cores[..1]).expect("one").pacing();
-    assert_eq!(one, if cores.len() > 1 { Policy::Spin } else { Policy::Tick });
+    let all = pinned(&cores).expect("one each");
+    assert_eq!(all.pacings.len(), cores.len());
+    for Pacing { policy, reason } in &all.pacings {
+        let exclusive = reason.contains("isolated") || reason.contains("nohz_full");
+        assert_eq!(*policy == Policy::Spin, exclusive, "no core is left for everything else: {reason}");
+        assert!(all.describe().contains(reason));
+    }
+    let one = &pinned(&cores[..1]).expect("one").pacings[0];
+    assert_eq!(one.policy == Policy::Spin, cores.len() > 1 && !one.reason.contains("cpu.max"), "{}", one.reason);
     let unpinned = SMALLEST.replace("[control]", "[pacing]\npolicy = \"auto\"\n[control]");
-    assert_eq!(Config::parse(&unpinned).expect("is right").pacing(), Policy::Tick);
+    let unpinned = Config::parse(&unpinned).expect("is right");
+    assert_eq!(unpinned.pacings[0].policy, Policy::Tick);
+    assert_eq!(unpinned.horizon_ns(), 2_000_000);
 }
 
 #[test]
@@ -142,7 +177,7 @@ proptest! {
     fn no_value_panics(
         key in proptest::sample::select(vec![
             "cell", "control", "control.socket", "control.allow_uids", "pacing", "pacing.policy", "pacing.tick_us",
-            "mixing.interval_ms", "limits", "limits.links", "limits.circuits", "limits.cells", "limits.transmit",
+            "mixing.interval_ms", "mixing.mode", "mixing.threshold", "mixing.cap_ms", "crypto", "crypto.backend", "limits", "limits.links", "limits.circuits", "limits.cells", "limits.transmit",
             "worker",
         ]),
         value in proptest::sample::select(vec![

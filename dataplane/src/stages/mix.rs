@@ -1,7 +1,8 @@
 //! Mix: best-effort cells, of circuits that own no slot, leave in an order that is not that of their arrival.
 //!
-//! `interval`: all that arrived on a link within Δ are permuted, each circuit's own order kept, and then share the
-//! slots that no circuit owns. Admitted circuits need no mixing: their slots are drawn at random (`owners.rs`).
+//! What came on a link within an interval, or until there were enough circuits to hide among (`mixing.rs`), is permuted,
+//! each circuit's own order kept, and then shares the slots that no circuit owns. Admitted circuits need no mixing: their
+//! slots are drawn at random (`owners.rs`).
 
 use crate::drops::DropReason;
 use crate::limits::{BEST_EFFORT_PER_LINK, MIXED_PER_TURN};
@@ -20,35 +21,31 @@ impl<C: Suite, const S: usize> State<C, S> {
         }
         self.egress_of[cell as usize] = egress;
         tx.arriving.push(&mut self.next, cell);
-        if !tx.dirty {
-            tx.dirty = true;
-            self.dirty.push_back(link);
-        }
+        let mut each_cell = 0;
+        let by_cells = self.counts_cells();
+        // Control's own cells have no egress.
+        let counted = match self.egress.get_mut(egress as usize) {
+            _ if by_cells => Some(&mut each_cell),
+            egress => egress.map(|egress| &mut egress.counted),
+        };
+        self.mixer.arrive(link, counted, self.now);
     }
 
-    /// At the end of an interval, makes ready what arrived in it: a few links a turn, so that much best effort cannot
-    /// make a turn long. A link's interval ends when its turn has come.
+    /// Makes ready what has been gathered: a few links a turn, so that much best effort cannot make a turn long. A link's
+    /// batch is over when its turn has come.
     pub fn mix(&mut self) {
-        if self.now >= self.interval_end {
-            // The grid of intervals is fixed; a stall skips intervals, it does not shift them.
-            let behind = (self.now - self.interval_end) / self.interval + 1;
-            self.interval_end += behind * self.interval;
-            self.to_mix = self.dirty.len();
-        }
-        for _ in 0..MIXED_PER_TURN.min(self.to_mix) {
-            self.to_mix -= 1;
-            let Some(link) = self.dirty.pop_front() else { break };
-            self.tx[link as usize].dirty = false;
+        self.mixer.pass(self.now);
+        for _ in 0..MIXED_PER_TURN {
+            let Some(link) = self.mixer.next_due(self.now) else { break };
             self.permute(link);
         }
     }
 
-    /// A link that goes is not mixed any more; no link behind it is mixed before its interval ends.
-    pub(crate) fn forget_dirty(&mut self, link: u32) {
-        if let Some(at) = self.dirty.iter().position(|dirty| *dirty == link) {
-            self.dirty.remove(at);
-            self.to_mix -= usize::from(at < self.to_mix);
-        }
+    fn counts_cells(&self) -> bool {
+        #[cfg(feature = "lab")]
+        return self.broken(crate::lab::Break::ThresholdByCells);
+        #[cfg(not(feature = "lab"))]
+        false
     }
 
     fn permute(&mut self, link: u32) {
@@ -63,7 +60,7 @@ impl<C: Suite, const S: usize> State<C, S> {
         }
     }
 
-    /// Drops the best-effort cells of a circuit that goes.
+    /// Drops the best-effort cells of a circuit that goes; `NIL`: control's own.
     pub(crate) fn drop_best_effort(&mut self, link: u32, egress: u32) {
         for arriving in [true, false] {
             let tx = &mut self.tx[link as usize];
@@ -79,6 +76,9 @@ impl<C: Suite, const S: usize> State<C, S> {
             let tx = &mut self.tx[link as usize];
             *(if arriving { &mut tx.arriving } else { &mut tx.ready }) = kept;
         }
+        let left = self.tx[link as usize].arriving.len > 0;
+        let counted = self.egress.get_mut(egress as usize).map(|egress| &mut egress.counted);
+        self.mixer.withdraw(link, counted, left);
     }
 }
 

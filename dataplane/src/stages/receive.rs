@@ -127,19 +127,22 @@ impl<C: Suite, const S: usize> State<C, S> {
         let mut of_job: ArrayVec<Parsed<'_>, BATCH> = ArrayVec::new();
         for (mut p, mask) in parsed.into_iter().zip(&masks) {
             let low = p.record.number(mask.mask);
-            p.number = record::reconstruct(low, self.expected(p.link, p.set));
+            let key = self.number_and_key(&mut p, low);
             let Some(cell) = self.pool.take() else {
                 self.counters.drop(DropReason::PoolFull);
                 continue;
             };
-            match self.admit_record(p.link, p.set, p.number) {
-                Ok(key) => {
+            match key {
+                Some(key) => {
                     let aad = Aad::new(p.record.header, low);
                     jobs.push(OpenJob { key, cell, number: p.number, aad, body: p.record.body, ok: false });
                     of_job.push(p);
                 }
                 // The number may be wrong because the mask was another generation's.
-                Err(reason) => self.finish(&p, cell, Err(reason), &mut opened),
+                None => {
+                    let reason = self.admit_record(p.link, p.set, p.number).err();
+                    self.finish(&p, cell, Err(reason.unwrap_or(DropReason::RecordKey)), &mut opened);
+                }
             }
         }
         C::Records::open(self.record_keys.items(), &mut self.pool.cells, &mut jobs);
@@ -151,6 +154,7 @@ impl<C: Suite, const S: usize> State<C, S> {
     }
 
     /// Walks one record's outcome: what failed gets a second opening, what is then still closed is dropped.
+    #[inline]
     fn finish(&mut self, p: &Parsed<'_>, cell: u32, verdict: Verdict<()>, opened: &mut OpenedBurst) {
         let foreign = self.rx[p.link as usize].peer == Peer::Foreign;
         match verdict.or_else(|reason| if foreign { Err(reason) } else { self.second_opening(p, cell, reason) }) {
@@ -182,6 +186,15 @@ impl<C: Suite, const S: usize> State<C, S> {
         let rx = &self.rx[link as usize];
         let slot = self.slots_now[usize::from(rx.class)];
         self.keys(link, set).map_or(0, |k| k.expected(rx.peer, slot))
+    }
+
+    /// Finds a record's whole number; and its key, where the number is new and its step's key is here.
+    #[inline]
+    fn number_and_key(&self, p: &mut Parsed<'_>, low: u16) -> Option<u32> {
+        let rx = &self.rx[p.link as usize];
+        let keys = rx.keys[usize::from(p.set)].as_ref()?;
+        p.number = record::reconstruct(low, keys.expected(rx.peer, self.slots_now[usize::from(rx.class)]));
+        keys.steps.key_for(p.number).filter(|_| keys.window.is_new(p.number))
     }
 
     /// Checks the window and finds the key: what can be known before the tag.
@@ -288,6 +301,7 @@ impl<C: Suite, const S: usize> State<C, S> {
     }
 
     /// Commits an opened record's number, and keeps the link's keys up to date.
+    #[inline]
     fn commit(&mut self, link: u32, set: u8, number: u64) -> Verdict<()> {
         let now = self.now;
         let rx = &mut self.rx[link as usize];
@@ -316,7 +330,22 @@ impl<C: Suite, const S: usize> State<C, S> {
             None => *lost = lost.saturating_sub(1),
         }
         let generation = keys.generation;
+        let step_wanted = highest && keys.steps.next_missing(number).is_some();
         rx.last_at = now;
+        if rx.told != Told::Heard(generation) || set != rx.active || now >= rx.retire_at {
+            self.commit_news(link, set, generation);
+        }
+        if step_wanted {
+            self.ratchet_reading(link, set, number);
+        }
+        Ok(())
+    }
+
+    /// What an opened record changes beyond its number: few do.
+    #[cold]
+    fn commit_news(&mut self, link: u32, set: u8, generation: u32) {
+        let now = self.now;
+        let rx = &mut self.rx[link as usize];
         let news = match rx.told {
             Told::Heard(told) => told < generation,
             Told::Nothing | Told::Silent => true,
@@ -334,10 +363,6 @@ impl<C: Suite, const S: usize> State<C, S> {
         if news && self.punt_event(What::Heard { link, generation }) {
             self.rx[link as usize].told = Told::Heard(generation);
         }
-        if highest {
-            self.ratchet_reading(link, set, number);
-        }
-        Ok(())
     }
 
     /// Drops the older generation's keys.

@@ -2,7 +2,7 @@
 //!
 //! Chaff stops here. Header fields are written anew, never copied (I1).
 
-use crate::circuit::{CounterVerdict, NO_OTHERS};
+use crate::circuit::CounterVerdict;
 use crate::command::{LayerStep, Next};
 use crate::drops::DropReason;
 use crate::handoff::Handoff;
@@ -72,6 +72,7 @@ impl<C: Suite, const S: usize> State<C, S> {
     }
 
     /// Reads the header; `None` is chaff.
+    #[inline]
     fn read(&mut self, o: Opened) -> Result<Option<Header>, DropReason> {
         let header = Header::read(self.pool.plaintext(o.cell)).map_err(|_| DropReason::BadCell)?;
         match header.command {
@@ -87,6 +88,7 @@ impl<C: Suite, const S: usize> State<C, S> {
     }
 
     /// The circuit's own replay window.
+    #[inline]
     fn accept(&mut self, o: Opened, counter: u64, ingress: u32) -> Result<LayerStep, DropReason> {
         if self.ingress[ingress as usize].step == LayerStep::Tap {
             // Its replay window is whoever handles its layers.
@@ -95,9 +97,12 @@ impl<C: Suite, const S: usize> State<C, S> {
         let class = self.rx[o.link as usize].class;
         let round = self.classes[usize::from(class)].rate().round_ns;
         let way = &mut self.ingress[ingress as usize];
-        let verdict = match way.others {
-            NO_OTHERS => None,
-            others => self.originators.get_mut(others).accept(counter, self.now, round),
+        let verdict = match way.has_others {
+            false => None,
+            true => {
+                let others = self.ingress_rest[ingress as usize].others;
+                self.originators.get_mut(others).accept(counter, self.now, round)
+            }
         };
         match verdict.unwrap_or_else(|| way.accept(counter, self.now, round)) {
             CounterVerdict::New => {
@@ -144,7 +149,7 @@ impl<C: Suite, const S: usize> State<C, S> {
 
     /// A cell of a circuit that control handles itself.
     fn tap(&mut self, p: &Passing) {
-        let way = &self.ingress[p.ingress as usize];
+        let way = &self.ingress_rest[p.ingress as usize];
         let what = What::Relay { link: way.link, id: way.circuit, counter: p.counter };
         self.punt_cell(what, p.cell, DropReason::ForThisHop);
     }
@@ -158,6 +163,7 @@ impl<C: Suite, const S: usize> State<C, S> {
     }
 
     /// Writes the header of the next link and takes the cell to where it leaves.
+    #[inline]
     fn forward(&mut self, p: &Passing, handoff: &mut Handoff<S>) {
         let way = &self.ingress[p.ingress as usize];
         let (next, offset) = (way.next, way.offset);
@@ -183,6 +189,7 @@ impl<C: Suite, const S: usize> State<C, S> {
     }
 
     /// Queues a cell where it leaves: with its circuit when that owns a slot, else among the link's best effort.
+    #[inline]
     pub fn queue(&mut self, cell: u32, index: u32, tag: u32) {
         let Some(egress) = self.egress.get_mut(index as usize).filter(|e| e.live && e.tag == tag) else {
             return self.drop_cell(cell, DropReason::CircuitGone);

@@ -175,6 +175,7 @@ impl<C: Suite, const S: usize> State<C, S> {
     }
 
     /// The keys, the record number and the first byte of a slot; `None` when the ratchet step's key is not here.
+    #[inline]
     fn keys_at(&mut self, slot: &Slot) -> Option<(u32, u32, u64, u8)> {
         let link = slot.link as usize;
         let keys = &self.tx[link].keys;
@@ -195,6 +196,7 @@ impl<C: Suite, const S: usize> State<C, S> {
     }
 
     /// What leaves at a slot: its owner's oldest waiting cell; in a free slot, control, then mixed best effort; else chaff.
+    #[inline]
     fn cell_for<T: Terminal>(&mut self, slot: &Slot, owner: Option<u32>, terminal: &mut T) -> u32 {
         match owner {
             Some(owner) => self.cell_of_owner(slot, owner, terminal),
@@ -205,6 +207,7 @@ impl<C: Suite, const S: usize> State<C, S> {
         }
     }
 
+    #[inline]
     fn cell_of_owner<T: Terminal>(&mut self, slot: &Slot, owner: u32, terminal: &mut T) -> u32 {
         let egress = &self.egress[owner as usize];
         let cell = match egress.end {
@@ -221,6 +224,7 @@ impl<C: Suite, const S: usize> State<C, S> {
     }
 
     /// The owner's oldest waiting cell, behind those that have waited too long.
+    #[inline]
     fn oldest_punctual(&mut self, slot: &Slot, owner: u32) -> Option<u32> {
         let longest = longest_wait(slot.period * u64::from(slot.slots));
         while let Some((cell, waited)) = self.egress[owner as usize].pop(self.now) {

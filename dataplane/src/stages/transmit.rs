@@ -26,6 +26,7 @@ impl<C: Suite, const S: usize> State<C, S> {
         give(port, run, run_late);
     }
 
+    #[inline]
     fn account(&mut self, departure: &crate::state::Departure, late: u64, lost: bool) {
         if departure.class == NO_CLASS {
             return self.account_raw();

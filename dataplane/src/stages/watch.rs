@@ -5,15 +5,24 @@
 //! would have followed time, so what it owes is known. A few links a turn: nothing here depends on how many there are.
 
 use crate::limits::{LOST_AFTER_ROUNDS, SILENT_NS, WATCHED_PER_TURN};
-use crate::link::{NIL, Told};
+use crate::link::{HOT_LINES, NIL, Told};
 use crate::punt::What;
 use crate::state::State;
-use drover_crypto::Suite;
+use drover_crypto::{Suite, prefetch};
 use drover_wire::control::Peer;
 
 impl<C: Suite, const S: usize> State<C, S> {
     /// Looks at the next few links.
     pub fn watch(&mut self) {
+        self.watch_few();
+        // Those of the next turn are asked for now: there is no burst here whose misses would overlap.
+        for next in 1..=WATCHED_PER_TURN {
+            prefetch::prefetch_slice_element(&self.rx, self.watched + next);
+            prefetch::prefetch_lines(&self.tx, self.watched + next, HOT_LINES);
+        }
+    }
+
+    fn watch_few(&mut self) {
         for _ in 0..WATCHED_PER_TURN.min(self.rx.len()) {
             self.watched = if self.watched + 1 < self.rx.len() { self.watched + 1 } else { 0 };
             // Also of a link that has gone silent the old generation's keys are forgotten.

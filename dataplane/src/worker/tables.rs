@@ -1,6 +1,6 @@
 //! The tables' side of commands. Indices are the service thread's, checked there.
 
-use crate::circuit::{Egress, Ingress, NO_OTHERS, Originators};
+use crate::circuit::{Egress, Ingress, IngressRest, NO_OTHERS, Originators, idle_steps};
 use crate::command::{Direction, DirectionKeys, Generation, NewEgress, NewIngress, NewLink, NewLoop, Next, StepKey};
 use crate::drops::DropReason;
 use crate::limits::WAITING_PER_CIRCUIT;
@@ -8,7 +8,7 @@ use crate::link::{LinkRx, LinkTx, NIL, NO_STEP, ONE_STEP_BITS, ReadKeys, Steps, 
 use crate::owners::Owners;
 use crate::punt::Allowance;
 use crate::state::{NO_CELLS, State, idle_write_keys};
-use crate::window::{CellWindow, RecordWindow};
+use crate::window::{CounterWindow, RecordWindow};
 use drover_crypto::{Records, Suite};
 use drover_nic::Endpoint;
 use drover_wire::control::Peer;
@@ -127,7 +127,6 @@ impl<C: Suite, const S: usize> State<C, S> {
             left: 0,
             id: new.id,
             live: true,
-            dirty: false,
             #[cfg(feature = "lab")]
             lab: crate::counters::LinkCounters {
                 sweeps_at_join: self.classes[usize::from(new.class)].sweeps_missed(),
@@ -165,7 +164,6 @@ impl<C: Suite, const S: usize> State<C, S> {
                 loop_to,
                 id: end.id,
                 live: true,
-                dirty: false,
                 #[cfg(feature = "lab")]
                 lab: crate::counters::LinkCounters {
                     sweeps_at_join: self.classes[usize::from(new.class)].sweeps_missed(),
@@ -241,7 +239,7 @@ impl<C: Suite, const S: usize> State<C, S> {
         // Whoever has this index next must not be given steps of these keys.
         self.wants.retain(|want| want.link != link);
         self.drop_injected(link);
-        self.forget_dirty(link);
+        self.mixer.forget(link);
         self.forget_crossings(link);
         self.endpoints.remove(&self.tx[at].remote);
         for set in 0..2 {
@@ -297,24 +295,24 @@ impl<C: Suite, const S: usize> State<C, S> {
             firsts => self.originators.insert(&mut Originators::new(firsts, self.now)).unwrap_or(NO_OTHERS),
         };
         let ingress = Ingress {
-            link: new.link,
-            circuit: new.circuit,
-            step: new.step,
-            key,
-            first: new.first,
+            window: CounterWindow::starting_at(new.first.unwrap_or(0)),
             offset: new.offset,
-            window: CellWindow::starting_at(0),
-            last_at: self.now,
             next: new.next,
-            others,
+            key,
+            last_at: idle_steps(self.now),
+            step: new.step,
+            begun: new.first.is_some(),
             unproven: new.first.is_none(),
+            has_others: others != NO_OTHERS,
         };
+        place(&mut self.ingress_rest, new.index, IngressRest { link: new.link, circuit: new.circuit, others });
         place(&mut self.ingress, new.index, ingress);
         self.circuits.insert((new.link, new.circuit), new.index);
     }
 
     pub(super) fn remove_ingress(&mut self, index: u32) {
-        let Ingress { link, circuit, key, others, .. } = self.ingress[index as usize];
+        let IngressRest { link, circuit, others } = self.ingress_rest[index as usize];
+        let key = self.ingress[index as usize].key;
         // A circuit id may have been put again on another index meanwhile.
         if self.circuits.get(&(link, circuit)) == Some(index) {
             self.circuits.remove(&(link, circuit));
@@ -327,7 +325,8 @@ impl<C: Suite, const S: usize> State<C, S> {
         }
         // No cell finds a removed ingress; its fields are overwritten when the place is used again.
         self.ingress[index as usize].key = u32::MAX;
-        self.ingress[index as usize].others = NO_OTHERS;
+        self.ingress[index as usize].has_others = false;
+        self.ingress_rest[index as usize].others = NO_OTHERS;
         self.ingress[index as usize].next = Next::End { end: u32::MAX };
     }
 
@@ -347,6 +346,7 @@ impl<C: Suite, const S: usize> State<C, S> {
             admitted,
             end: new.end,
             redraw_at,
+            counted: 0,
         };
         place(&mut self.egress, new.index, egress);
     }

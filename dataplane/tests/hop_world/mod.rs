@@ -10,6 +10,7 @@ use drover_dataplane::config::Config;
 use drover_dataplane::drops::DropReason;
 use drover_dataplane::handoff::Handoff;
 use drover_dataplane::limits::{COMMAND_RING, RAW_WAITING_MAX};
+use drover_dataplane::mixing::Mixing;
 use drover_dataplane::publish;
 use drover_dataplane::punt;
 use drover_dataplane::rig::Far;
@@ -82,7 +83,7 @@ impl<T: Terminal> Node<T> {
         let (commands, for_worker) = queue(COMMAND_RING);
         let (from_worker, events) = queue(COMMAND_RING);
         let (punts, rings) = punt::rings();
-        let state = State::new(0, config.sizes, ROUND, punts);
+        let state = State::new(0, config.sizes, Mixing::Interval { ns: ROUND }, punts);
         let ends = ServiceEnds { commands: for_worker, events: from_worker };
         let handoff = Handoff::mesh(1, 1).remove(0);
         let worker = Worker::new(port_end, state, terminal, handoff, ends, Pace::SPIN);

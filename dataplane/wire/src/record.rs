@@ -177,6 +177,13 @@ impl Aad {
         let [.., high, low] = number.to_be_bytes();
         Aad { bytes: [FIRST_BYTE, high, low, 0, 0], len: 3 }
     }
+    /// Any associated data of at most 5 bytes, for published vectors, whose data are no headers; `None` of more.
+    #[cfg(feature = "testing")]
+    pub fn of_vector(data: &[u8]) -> Option<Aad> {
+        let mut bytes = [0; HEADER_WITH_LENGTH];
+        bytes.get_mut(..data.len())?.copy_from_slice(data);
+        Some(Aad { bytes, len: data.len() as u8 })
+    }
     /// The bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]

@@ -101,8 +101,8 @@ impl<C: Suite, const S: usize> Far<C, S> {
             next_open: vec![0; secrets.len()],
             cells: drover_crypto::cells(BATCH),
             expected: drover_crypto::cells(1),
-            to_worker: Frames::new(shape.transmit(), record_len(S)),
-            from_worker: Frames::new(shape.transmit(), record_len(S)),
+            to_worker: Frames::new(shape.wire(), record_len(S)),
+            from_worker: Frames::new(shape.wire(), record_len(S)),
             seed,
             gaps: false,
         }

@@ -112,8 +112,9 @@ impl<C: Suite, const S: usize> Floor<C, S> {
             peels: Vec::new(),
             adds: Vec::new(),
             seals: Vec::new(),
-            arrived: Frames::new(shape.transmit(), record_len(S)),
-            out: Frames::new(shape.transmit(), record_len(S)),
+            arrived: Frames::new(shape.wire(), record_len(S)),
+            // As many as the worker's port and wire have under way.
+            out: Frames::new(shape.transmit() + shape.wire(), record_len(S)),
             out_at: 0,
             ok: true,
         }

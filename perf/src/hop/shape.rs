@@ -154,10 +154,14 @@ impl Shape {
         4 * self.circuits + 2 * BATCH
     }
 
-    /// Frames of the port's rings: a batch's, or what is sealed within the horizon and a turn.
+    /// Frames of the port's transmit ring: what is sealed within the horizon and a turn.
     pub fn transmit(&self) -> usize {
-        let ahead = self.records() * SPIN_HORIZON_NS / ROUND_NS + self.clump() + 4 * BATCH as u64;
-        (self.records_of_part().max(ahead) as usize).next_power_of_two()
+        (self.records() * SPIN_HORIZON_NS / ROUND_NS + self.clump()) as usize + 4 * BATCH
+    }
+
+    /// Frames of the port's wire, each way: a batch's.
+    pub fn wire(&self) -> usize {
+        (self.records_of_part() as usize + 4 * BATCH).next_power_of_two()
     }
 
     /// Most turns of a batch.

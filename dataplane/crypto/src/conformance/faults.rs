@@ -1,11 +1,13 @@
-//! The suite can fail: back ends with one fault each, and the check that catches it.
+//! The suite can fail: back ends with one fault each, and the check that catches it. So can the published vectors, and the
+//! comparison of back ends on scripts.
 
-use crate::reference::{CtrLayers, LayerKey, MaskKey, RecordKey, ReferenceRecords};
+use crate::fuzz::compare;
+use crate::reference::{CtrLayers, LayerKey, MaskKey, RecordKey, Reference, ReferenceRecords};
 use crate::schedule::{LayerSecret, MaskSecret, RecordSecret};
 use crate::testing::NonInvolutive;
-use crate::{Cell, LayerJob, Layers, MaskJob, OpenJob, Records, SealJob};
+use crate::{Cell, LayerJob, Layers, MaskJob, OpenJob, Records, SealJob, Suite, vectors};
 
-use super::{ctr_layers, layers, masks, non_involutive_layers, records};
+use super::{Draw, ctr_layers, layers, masks, non_involutive_layers, records};
 
 /// The reference with the fault of that number.
 struct Faulty<const FAULT: u8>;
@@ -19,6 +21,13 @@ const ONE_DIRECTION: u8 = 5;
 const WRITES_BEHIND: u8 = 6;
 const FIXED_EPOCH: u8 = 7;
 const NO_PADDING: u8 = 8;
+const NO_TAG_OF_SHORT: u8 = 9;
+
+impl<const FAULT: u8> Suite for Faulty<FAULT> {
+    const NAME: &'static str = "faulty";
+    type Records = Self;
+    type Layers = Self;
+}
 
 impl<const FAULT: u8> Records for Faulty<FAULT> {
     type Key = RecordKey;
@@ -61,7 +70,7 @@ impl<const FAULT: u8> Records for Faulty<FAULT> {
             let len = job.body.len().saturating_sub(16);
             cell.plaintext_mut()[len..].copy_from_slice(&before.plaintext()[len..]);
         }
-        opened
+        opened || FAULT == NO_TAG_OF_SHORT
     }
 
     fn seal<const S: usize>(keys: &[RecordKey], cells: &[Cell<S>], jobs: &mut [SealJob<'_>]) {
@@ -186,4 +195,86 @@ fn bytes_behind_a_body_written() {
 #[should_panic(expected = "directions differ")]
 fn a_cipher_without_directions() {
     non_involutive_layers::<Faulty<ONE_DIRECTION>>();
+}
+
+#[test]
+#[should_panic(expected = "as a short record")]
+fn vectors_of_wrong_tags_taken() {
+    vectors::gcm::run::<Faulty<NO_TAG_OF_SHORT>>();
+}
+
+#[test]
+#[should_panic(expected = "a cell's record")]
+fn vectors_under_a_wrong_nonce() {
+    vectors::gcm::run::<Faulty<SHORT_NUMBER>>();
+}
+
+#[test]
+#[should_panic(expected = "as a mask")]
+fn vectors_of_masks_left_out() {
+    vectors::aes::masks::<Faulty<PART_OF_A_BATCH>>();
+}
+
+#[test]
+#[should_panic(expected = "as keystream")]
+fn vectors_of_layers_with_short_counters() {
+    vectors::aes::layers::<Faulty<SHORT_NUMBER>>();
+}
+
+/// Compares with the reference on drawn scripts until a difference is found.
+fn compared<const FAULT: u8>() {
+    let mut draw = Draw(4);
+    for _ in 0..200 {
+        let mut script = vec![0; 400];
+        draw.fill(&mut script);
+        compare::<Reference, Faulty<FAULT>>(&script);
+    }
+}
+
+#[test]
+#[should_panic(expected = "of a batch of")]
+fn scripts_see_a_part_of_a_batch() {
+    compared::<PART_OF_A_BATCH>();
+}
+
+#[test]
+#[should_panic(expected = "differ")]
+fn scripts_see_short_numbers() {
+    compared::<SHORT_NUMBER>();
+}
+
+#[test]
+#[should_panic(expected = "verdicts differ")]
+fn scripts_see_tags_not_checked() {
+    compared::<NO_TAG>();
+}
+
+#[test]
+#[should_panic(expected = "verdicts of a short record differ")]
+fn scripts_see_tags_of_short_records_not_checked() {
+    compared::<NO_TAG_OF_SHORT>();
+}
+
+#[test]
+#[should_panic(expected = "a failed cell is zeroed")]
+fn scripts_see_plaintext_left() {
+    compared::<OLD_PLAINTEXT>();
+}
+
+#[test]
+#[should_panic(expected = "layers of a batch of")]
+fn scripts_see_bytes_behind_a_body() {
+    compared::<WRITES_BEHIND>();
+}
+
+#[test]
+#[should_panic(expected = "plaintexts differ")]
+fn scripts_see_old_bytes_behind_a_short_record() {
+    compared::<NO_PADDING>();
+}
+
+#[test]
+#[should_panic(expected = "records of a batch of")]
+fn scripts_see_one_epoch_for_all() {
+    compared::<FIXED_EPOCH>();
 }

@@ -31,6 +31,20 @@ pub fn masks<R: Records>() {
     }
 }
 
+/// The record that the bare crate makes: ciphertext and tag.
+pub(crate) fn naive(secret: &RecordSecret, number: u64, aad: &[u8], plaintext: &[u8]) -> Vec<u8> {
+    let mut nonce = secret.iv;
+    for (at, byte) in number.to_be_bytes().into_iter().enumerate() {
+        nonce[4 + at] ^= byte;
+    }
+    let mut body = plaintext.to_vec();
+    let tag = Aes128Gcm::new((&secret.key).into())
+        .encrypt_inout_detached(&Nonce::from(nonce), aad, body.as_mut_slice().into())
+        .expect("short");
+    body.extend_from_slice(&tag);
+    body
+}
+
 /// Sealing and opening equal AES-128-GCM, for every batch size; damaged records fail alone and leave no plaintext.
 pub fn records<R: Records>() {
     Fixture::<R>::new().sized::<256>();
@@ -81,19 +95,9 @@ impl<R: Records> Fixture<R> {
         self.short_records::<S>();
     }
 
-    /// The record that the bare crate makes: ciphertext and tag.
+    /// The record that the bare crate makes.
     fn naive(&self, key: u32, number: u64, aad: &[u8], plaintext: &[u8]) -> Vec<u8> {
-        let secret = &self.secrets[key as usize];
-        let mut nonce = secret.iv;
-        for (at, byte) in number.to_be_bytes().into_iter().enumerate() {
-            nonce[4 + at] ^= byte;
-        }
-        let mut body = plaintext.to_vec();
-        let tag = Aes128Gcm::new((&secret.key).into())
-            .encrypt_inout_detached(&Nonce::from(nonce), aad, body.as_mut_slice().into())
-            .expect("short");
-        body.extend_from_slice(&tag);
-        body
+        naive(&self.secrets[key as usize], number, aad, plaintext)
     }
 
     /// Records of the bare crate, of both header lengths.

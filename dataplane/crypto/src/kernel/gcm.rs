@@ -15,6 +15,12 @@ static COUNTERS: Counters = Counters::from(1);
 /// Most blocks of a cell, and what the last group of words may take beyond.
 const COUNTED: usize = 64 + 16;
 
+/// Whether the kernels are made for cells of `s` bytes: whole chunks of the hash, which would leave out others, whole groups
+/// of words, and no more blocks than counted.
+pub(super) const fn is_cell(s: usize) -> bool {
+    matches!(s, 256 | 512 | 1024)
+}
+
 /// Block counters in memory: a word's are loaded at once.
 #[repr(align(64))]
 pub(super) struct Counters([[u8; BLOCK]; COUNTED]);
@@ -160,6 +166,7 @@ impl<const S: usize> Task for Open<'_, '_, S> {
 
     #[inline(always)]
     fn run<L: Cpu>(self, cpu: L) {
+        const { assert!(is_cell(S)) };
         let Open { keys, cells, jobs } = self;
         let ask = |cells: &[Cell<S>], job: &OpenJob<'_>| {
             prefetch_slice_element(keys, job.key as usize);
@@ -235,6 +242,7 @@ impl<const S: usize> Task for Seal<'_, '_, S> {
 
     #[inline(always)]
     fn run<L: Cpu>(self, cpu: L) {
+        const { assert!(is_cell(S)) };
         if is_small::<L::Vector, S>() {
             seal_burst::<L::Vector, 4, S>(cpu, self);
         } else {

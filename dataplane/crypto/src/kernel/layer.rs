@@ -2,18 +2,20 @@
 //! both big-endian. The block after the body begins with the check.
 
 use super::AHEAD;
-use super::gcm::{Counters, Nothing, RoundKeys, keystream};
+use super::gcm::{Counters, Nothing, RoundKeys, is_cell, keystream};
 use super::keys::{CONSTANTS, LayerKey, next_round, wipe};
 use super::level::{Cpu, Task};
 use super::vector::{BLOCK, Block, Vector};
 use crate::prefetch::prefetch_slice_element;
-use crate::{BATCH, CHECK, Cell, LayerJob};
+use crate::{CHECK, Cell, LayerJob};
 use drover_wire::cell::body_len;
 
 /// Indices of a layer's blocks.
 static INDICES: Counters = Counters::from(0);
 
-/// Registers of keys that are expanded at once.
+/// Jobs whose keys are expanded together.
+const TOGETHER: usize = 16;
+/// Registers of keys that are at work at once.
 const SIDE_BY_SIDE: usize = 4;
 
 /// Peels or adds a burst of layers, which in counter mode is the same but for the check.
@@ -28,46 +30,47 @@ impl<const S: usize, const CHECKS: bool> Task for Layer<'_, S, CHECKS> {
 
     #[inline(always)]
     fn run<L: Cpu>(self, cpu: L) {
+        const { assert!(is_cell(S)) };
         let Layer { keys, cells, jobs } = self;
-        for jobs in jobs.chunks_mut(BATCH) {
-            let mut expanded = Expanded::of::<L::Vector>(cpu, keys, jobs);
-            let ask = |cells: &[Cell<S>], job: &LayerJob| prefetch_slice_element(cells, job.cell as usize);
-            jobs.iter().take(AHEAD).for_each(|job| ask(cells, job));
-            for at in 0..jobs.len() {
-                if let Some(ahead) = jobs.get(at + AHEAD) {
-                    ask(cells, ahead);
-                }
-                let (job, key) = (&mut jobs[at], OfJob { expanded: &expanded, at });
-                let cell = &mut cells[job.cell as usize];
-                let check = if S / <L::Vector>::BYTES < 8 {
-                    layer::<L::Vector, 4, S>(cpu, &key, cell, job.counter)
-                } else {
-                    layer::<L::Vector, 8, S>(cpu, &key, cell, job.counter)
-                };
-                if CHECKS {
-                    job.check = check;
-                }
+        let ask = |cells: &[Cell<S>], job: &LayerJob| prefetch_slice_element(cells, job.cell as usize);
+        jobs.iter().for_each(|job| prefetch_slice_element(keys, job.key as usize));
+        jobs.iter().take(AHEAD).for_each(|job| ask(cells, job));
+        let mut expanded = Expanded([[[0; BLOCK]; TOGETHER]; 11]);
+        for at in 0..jobs.len() {
+            if at % TOGETHER == 0 {
+                expanded.fill::<L::Vector>(cpu, keys, &jobs[at..]);
             }
-            wipe(expanded.0.as_flattened_mut().as_flattened_mut());
+            if let Some(ahead) = jobs.get(at + AHEAD) {
+                ask(cells, ahead);
+            }
+            let (job, key) = (&mut jobs[at], OfJob { expanded: &expanded, at: at % TOGETHER });
+            let cell = &mut cells[job.cell as usize];
+            let check = if S / <L::Vector>::BYTES < 8 {
+                layer::<L::Vector, 4, S>(cpu, &key, cell, job.counter)
+            } else {
+                layer::<L::Vector, 8, S>(cpu, &key, cell, job.counter)
+            };
+            if CHECKS {
+                job.check = check;
+            }
         }
+        wipe(expanded.0.as_flattened_mut().as_flattened_mut());
     }
 }
 
-/// The round keys of a burst: of each round, those of all jobs. Wiped when the burst is done.
+/// The round keys of the jobs at work: of each round, those of all jobs.
 #[repr(align(64))]
-struct Expanded([[[u8; BLOCK]; BATCH]; 11]);
+struct Expanded([[[u8; BLOCK]; TOGETHER]; 11]);
 
 impl Expanded {
-    /// The keys of at most [`BATCH`] jobs.
+    /// Expands the keys of the next [`TOGETHER`] jobs, or of as many as there are.
     #[inline(always)]
-    fn of<V: Vector>(cpu: V::Cpu, keys: &[LayerKey], jobs: &[LayerJob]) -> Expanded {
-        jobs.iter().for_each(|job| prefetch_slice_element(keys, job.key as usize));
-        let mut rounds = [[[0; BLOCK]; BATCH]; 11];
+    fn fill<V: Vector>(&mut self, cpu: V::Cpu, keys: &[LayerKey], jobs: &[LayerJob]) {
+        let rounds = &mut self.0;
         for (job, key) in jobs.iter().zip(&mut rounds[0]) {
             *key = keys[job.key as usize].0;
         }
-        let used = jobs.len() * BLOCK;
-        for first in (0..used).step_by(SIDE_BY_SIDE * V::BYTES) {
+        for first in (0..TOGETHER * BLOCK).step_by(SIDE_BY_SIDE * V::BYTES) {
             let mut last = [V::splat(cpu, Block::zero(cpu)); SIDE_BY_SIDE];
             for (at, last) in last.iter_mut().enumerate() {
                 *last = V::load(cpu, &rounds[0].as_flattened()[first + at * V::BYTES..]);
@@ -79,7 +82,6 @@ impl Expanded {
                 }
             }
         }
-        Expanded(rounds)
     }
 }
 

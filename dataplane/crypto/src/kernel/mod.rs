@@ -123,23 +123,3 @@ impl<L: Cpu> Layers for Kernel<L> {
         L::enter(layer::Layer::<S, false> { keys, cells, jobs });
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::conformance;
-
-    fn conforms<S: Suite>() {
-        if S::missing().is_empty() {
-            conformance::suite::<S>();
-            conformance::ctr_layers::<S::Layers>();
-        }
-    }
-
-    #[test]
-    fn every_level_that_is_here_conforms() {
-        conforms::<Vaes512>();
-        conforms::<Vaes256>();
-        conforms::<AesNi>();
-    }
-}
