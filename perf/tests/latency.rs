@@ -107,7 +107,13 @@ fn the_command_leaves_a_folder_and_refuses_what_it_cannot_do() {
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["loads"].as_array().map(Vec::len), Some(6), "{json}");
     assert!(json["one"]["p99_ns"].is_number() && json["rate"] == 2000.0, "{json}");
-    for file in ["trials.csv", "total-1-10.hgrm", "late-chain-90.hgrm", "taken-1-50.hgrm", "report.html"] {
+    for file in [
+        "trials.csv",
+        "total-1-10-percent.hgrm",
+        "late-chain-90-percent.hgrm",
+        "taken-1-50-percent.hgrm",
+        "report.html",
+    ] {
         assert!(out.join(file).exists(), "{file}");
     }
 }

@@ -177,7 +177,7 @@ impl Measure<'_> {
             for (what, histogram) in
                 [("total", &one.found.total), ("late", &one.found.late), ("taken", &one.found.taken)]
             {
-                run.histogram(&format!("{what}-{name}-{}", one.percent), histogram)?;
+                run.histogram(&format!("{what}-{name}-{}-percent", one.percent), histogram)?;
             }
         }
         let Layout { links, circuits, .. } = layout;

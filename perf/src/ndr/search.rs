@@ -251,26 +251,28 @@ impl Search {
         target.width.saturating_mul(1 << tried.clamp(1, 20)).max(1)
     }
 
-    /// What is known of a goal, by number: of its last stage that has both bounds or has ended, else of the last that has
-    /// one.
+    /// What is known of a goal, by number: of its last stage that has come to its end, else of the last that has both bounds,
+    /// or one.
     pub fn found(&self, goal: usize) -> Found {
         let known = |stage: usize| {
             let target = &self.targets[goal][stage];
             let (lower, upper) = self.bounds(target);
             let (is_last, has_ended) = (stage == TARGETS - 1, matches!(self.need(goal, stage), Need::Nothing));
             let rate = lower.map(|at| conditional_throughput(target, self.load(at), &self.trials[&at]));
-            Found {
+            let found = Found {
                 lower: lower.map(|at| self.load(at)),
                 upper: upper.map(|at| self.load(at)),
                 conditional_throughput: rate,
                 regular: is_last && has_ended && lower.is_some() && upper.is_some(),
                 complete: is_last && has_ended,
-            }
+            };
+            (found, has_ended)
         };
-        let stages: Vec<Found> = (0..TARGETS).rev().map(known).collect();
-        let whole = stages.iter().find(|found| found.complete || (found.lower.is_some() && found.upper.is_some()));
-        let some = || stages.iter().find(|found| found.lower.is_some() || found.upper.is_some());
-        *whole.or_else(some).unwrap_or(&stages[0])
+        let stages: Vec<(Found, bool)> = (0..TARGETS).rev().map(known).collect();
+        let ended = stages.iter().find(|(_, has_ended)| *has_ended);
+        let both = || stages.iter().find(|(found, _)| found.lower.is_some() && found.upper.is_some());
+        let one = || stages.iter().find(|(found, _)| found.lower.is_some() || found.upper.is_some());
+        ended.or_else(both).or_else(one).unwrap_or(&stages[0]).0
     }
 }
 

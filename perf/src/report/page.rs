@@ -246,9 +246,10 @@ fn is_table(value: &Value) -> bool {
 fn without_tables(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
-            // The configuration and the notes have their own places.
-            let kept =
-                fields.iter().filter(|(name, value)| !is_table(value) && !["notes", "config"].contains(&name.as_str()));
+            // The configuration, the notes and the build have their own places.
+            let kept = fields
+                .iter()
+                .filter(|(name, value)| !is_table(value) && !["notes", "config", "build"].contains(&name.as_str()));
             Value::Object(kept.map(|(name, value)| (name.clone(), without_tables(value))).collect())
         }
         other => other.clone(),

@@ -173,7 +173,7 @@ fn percentiles(folder: &Folder, prefix: &str, unit: Unit, name: &str) -> String 
         let points: Vec<_> = points.iter().map(|point| (point.0, point.1.max(1.0))).collect();
         plot.line(colour, &points);
         let label = one.0.strip_prefix(prefix).unwrap_or(&one.0).trim_start_matches('-');
-        let label = if label.is_empty() { &one.0 } else { label };
+        let label = if label.is_empty() { &one.0 } else { label }.replace('-', " ");
         let at = |percentile| one.1.at(percentile).map_or("-".to_owned(), |value| unit.text(value));
         plot.name(colour, &format!("{label}: 50 % within {}, 99 % {}, 99.9 % {}", at(0.5), at(0.99), at(0.999)));
     }
