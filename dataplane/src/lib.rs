@@ -31,7 +31,6 @@ pub mod punt;
 pub mod rig;
 pub mod run;
 pub mod service;
-pub mod slab;
 pub mod stages;
 pub mod state;
 pub mod status;

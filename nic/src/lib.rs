@@ -15,6 +15,7 @@ mod port;
 pub mod ring;
 pub mod shm;
 pub mod skip;
+pub mod slab;
 mod sync;
 pub mod udp;
 

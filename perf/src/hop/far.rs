@@ -203,6 +203,7 @@ impl<C: Suite, const S: usize> Far<C, S> {
         if let Some(job) = jobs.iter().find(|job| !job.ok) {
             return Err(format!("the tag of record {} on link {} is wrong", job.number, job.key));
         }
+        let (mut adds, mut peels) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
         for (at, sent) in sent.iter_mut().enumerate() {
             let header =
                 Header::read(self.cells[at].plaintext()).map_err(|e| format!("a record holds no cell: {e}"))?;
@@ -226,17 +227,18 @@ impl<C: Suite, const S: usize> Far<C, S> {
             {
                 return Err(format!("a cell of way {index} left by another link or out of order"));
             }
-            // The far end undoes the worker's layer and finds the body that was sealed.
-            let mut job = [LayerJob { key: index, cell: at as u32, counter, check: [0; 8] }];
-            match way.peel {
-                true => C::Layers::add(&self.layers, &mut self.cells, &mut job),
-                false => C::Layers::peel(&self.layers, &mut self.cells, &mut job),
-            }
+            let job = LayerJob { key: index, cell: at as u32, counter, check: [0; 8] };
+            if way.peel { &mut adds } else { &mut peels }.push(job);
+            sent.way = Some(index);
+        }
+        // The far ends undo the worker's layers and find the bodies that were sealed.
+        C::Layers::add(&self.layers, &mut self.cells, &mut adds);
+        C::Layers::peel(&self.layers, &mut self.cells, &mut peels);
+        for LayerJob { key: index, cell, counter, .. } in adds.into_iter().chain(peels) {
             draw_body(self.seed, index, counter, self.expected[0].body_mut());
-            if self.cells[at].body() != self.expected[0].body() {
+            if self.cells[cell as usize].body() != self.expected[0].body() {
                 return Err(format!("the body of a cell of way {index} is not what was sealed"));
             }
-            sent.way = Some(index);
         }
         Ok(())
     }

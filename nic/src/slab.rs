@@ -1,6 +1,6 @@
 //! Expanded keys inline in one slab, named by index; a freed place is overwritten at once.
 
-use drover_nic::huge;
+use crate::huge;
 
 /// A slab of at most a fixed number of values.
 pub struct Slab<T> {
