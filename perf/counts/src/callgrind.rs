@@ -4,7 +4,7 @@
 //! of either begins and ends. So a function's own instructions and those of what it calls are its stage's, kernels left out,
 //! and all of them together are the total that callgrind tells, which is checked.
 
-use crate::world::{Burden, Stage, Units};
+use crate::world::{Burden, Stage, Units, WARM_UP_FUNCTION};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -79,7 +79,7 @@ fn units(output: &Output) -> Result<Units, String> {
     serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())
 }
 
-/// Reads a profile: the cost of each stage's function with what it calls, which add up to the total.
+/// Reads a profile: the cost of each stage's function with what it calls, which with the warm-up add up to the total.
 ///
 /// The format is in valgrind's manual, "Callgrind Format Specification": `fn=` begins a function's costs, a line each of
 /// position and cost; after `calls=` the next such line is what the called function cost, with what it calls itself.
@@ -87,15 +87,16 @@ fn units(output: &Output) -> Result<Units, String> {
 /// # Errors
 /// A stage that was not called, a line that is none, or costs that do not add up.
 pub fn read(text: &str) -> Result<Instructions, String> {
-    let mut costs = Instructions::new();
-    let (mut stage, mut total) = (None, None);
+    let (mut costs, mut warm_up) = (Instructions::new(), 0);
+    let (mut stage, mut warms_up, mut total) = (None, false, None);
     for (at, line) in text.lines().enumerate() {
         let number = |text: Option<&str>| -> Result<u64, String> {
             let number = text.and_then(|text| text.trim().parse().ok());
             number.ok_or_else(|| format!("line {}: {line:?} has no count", at + 1))
         };
         if let Some(name) = line.strip_prefix("fn=") {
-            stage = stage_of(name);
+            stage = Stage::ALL.into_iter().find(|stage| is_function(name, stage.function()));
+            warms_up = is_function(name, WARM_UP_FUNCTION);
         } else if let Some(all) = line.strip_prefix("totals:") {
             total = Some(number(Some(all))?);
         } else if line.starts_with(|first: char| first.is_ascii_digit()) {
@@ -103,21 +104,19 @@ pub fn read(text: &str) -> Result<Instructions, String> {
             if let Some(stage) = stage {
                 *costs.entry(stage).or_insert(0) += cost;
             }
+            warm_up += if warms_up { cost } else { 0 };
         }
     }
     if let Some(stage) = Stage::ALL.iter().find(|stage| !costs.contains_key(stage)) {
         return Err(format!("{} was not seen: was it inlined, or are there no symbols?", stage.function()));
     }
-    let (sum, total) = (costs.values().sum::<u64>(), total.ok_or("it tells no total")?);
+    let (sum, total) = (costs.values().sum::<u64>() + warm_up, total.ok_or("it tells no total")?);
     if sum == total { Ok(costs) } else { Err(format!("stages add up to {sum} instructions, but {total} were counted")) }
 }
 
-/// The stage whose function has this name; a hash of the compiler's may follow.
-fn stage_of(name: &str) -> Option<Stage> {
-    Stage::ALL.into_iter().find(|stage| {
-        let rest = name.strip_prefix(stage.function());
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::h"))
-    })
+/// Whether a name is a function's; a hash of the compiler's may follow.
+fn is_function(name: &str, function: &str) -> bool {
+    name.strip_prefix(function).is_some_and(|rest| rest.is_empty() || rest.starts_with("::h"))
 }
 
 #[cfg(test)]
@@ -135,13 +134,14 @@ mod tests {
                 10 * at
             );
         }
+        text += &format!("fn={WARM_UP_FUNCTION}\n0 5\n\n");
         // What is called has costs of its own, which its callers' lines hold already.
         text + &format!("fn=inner\n0 280\n\ntotals: {total}\n")
     }
 
     #[test]
     fn a_stage_is_its_own_cost_and_that_of_what_it_calls() {
-        let total: u64 = (1..=7).map(|at| 11 * at + 1).sum();
+        let total: u64 = (1..=7).map(|at| 11 * at + 1).sum::<u64>() + 5;
         let costs = read(&profile(total)).expect("is one");
         assert_eq!(costs[&Stage::Transmit], 12);
         assert_eq!(costs[&Stage::Turn], 78);
@@ -149,10 +149,10 @@ mod tests {
 
     #[test]
     fn what_does_not_add_up_is_refused() {
-        assert!(read(&profile(1)).expect_err("is wrong").contains("add up to 315 instructions, but 1"));
-        let lacking = profile(315).replace("measured_mix", "elsewhere");
+        assert!(read(&profile(1)).expect_err("is wrong").contains("add up to 320 instructions, but 1"));
+        let lacking = profile(320).replace("measured_mix", "elsewhere");
         assert!(read(&lacking).expect_err("is wrong").contains("measured_mix was not seen"));
-        let cut = profile(315).replace("0 70", "0 x");
+        let cut = profile(320).replace("0 70", "0 x");
         assert!(read(&cut).expect_err("is wrong").contains("has no count"));
         assert!(read("").is_err());
     }
