@@ -20,13 +20,14 @@ LACKING := $(if $(shell command -v cmake 2>/dev/null),,cmake) $(if $(shell comma
 # What a test needs and the build does not.
 WANTED := $(if $(shell command -v valgrind 2>/dev/null),,valgrind)
 
-.PHONY: help deps demo test lint bench soak fuzz release clean
+.PHONY: help deps demo test lint bench counts soak fuzz release clean
 
 help:
 	@echo 'make demo     a call between two zones over links full of chaff (about 45 s after the build)'
 	@echo 'make test     all tests, and lint'
 	@echo 'make lint     rustfmt and clippy, warnings denied'
 	@echo 'make bench    what one node'"'"'s work on a cell costs, against its bare crypto'
+	@echo 'make counts   records anew how many instructions each stage of a worker takes; make test compares'
 	@echo 'make soak     ten minutes of calls; memory must stay flat'
 	@echo 'make fuzz     cargo-fuzz, $(FUZZ_SECONDS) s a target (needs a nightly toolchain and cargo-fuzz)'
 	@echo 'make deps     what the build needs of the system; installs it where it may'
@@ -60,6 +61,7 @@ test: deps
 	$(CARGO) build --workspace --bins $(LAB)
 	$(CARGO) test --workspace $(LAB)
 	$(CARGO) test -p drover-nic --features loom --test loom
+	$(CARGO) run --release -p drover-counts -- check
 	$(MAKE) lint
 	@touch $(DROVER_SKIPPED); echo "$$(wc -l < $(DROVER_SKIPPED)) SKIPPED"; cat $(DROVER_SKIPPED)
 
@@ -74,6 +76,10 @@ lint: deps
 bench: deps
 	$(CARGO) build --release -p drover-perf
 	target/release/drover-perf hop $(PERF_FLAGS)
+
+# The compiler makes other code of other source: what make test compares with is recorded after a change that is meant.
+counts: deps
+	$(CARGO) run --release -p drover-counts -- record
 
 soak: deps
 	$(CARGO) build --workspace --bins $(LAB)

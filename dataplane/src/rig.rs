@@ -24,6 +24,7 @@ use drover_nic::memory::{MemoryPort, MemoryWire, port_and_wire_of};
 use drover_nic::ring::{Receiver, Sender, queue};
 use drover_wire::control::{Bytes, ClassKind, Peer};
 use drover_wire::record::{self, Aad};
+use rand::rngs::StdRng;
 
 /// A worker over a memory port, and the bench's ends of everything that leads to it.
 pub struct Rig<C: Suite, T: Terminal, const S: usize> {
@@ -57,6 +58,14 @@ pub struct LinkSpec {
     pub keys: GenerationSecrets,
 }
 
+/// The worker's address.
+const ADDRESS: Endpoint = Endpoint { ip: [1; 16], port: 1 };
+
+/// Frames of the worker's port.
+fn frames(sizes: Sizes) -> usize {
+    sizes.transmit + RAW_WAITING_MAX
+}
+
 impl<C: Suite, T: Terminal, const S: usize> Rig<C, T, S> {
     /// A lone worker.
     pub fn new(terminal: T, sizes: Sizes, pace: Pace, interval: u64) -> Self {
@@ -64,10 +73,16 @@ impl<C: Suite, T: Terminal, const S: usize> Rig<C, T, S> {
         Rig::with_handoff(0, handoff, terminal, sizes, pace, interval)
     }
 
+    /// A lone worker that draws everything from `rng`: for measurements that must repeat themselves.
+    pub fn seeded(terminal: T, sizes: Sizes, pace: Pace, interval: u64, rng: StdRng) -> Self {
+        let (port, wire) = port_and_wire_of(ADDRESS, frames(sizes), frames(sizes));
+        let state = |punts| State::with_rng(0, sizes, Mixing::Interval { ns: interval }, punts, rng);
+        Rig::of(port, wire, Handoff::mesh(1, 1).remove(0), terminal, pace, state)
+    }
+
     /// One of several workers. Its wire holds as many frames each way as its port.
     pub fn with_handoff(worker: u8, handoff: Handoff<S>, terminal: T, sizes: Sizes, pace: Pace, interval: u64) -> Self {
-        let wire = sizes.transmit + RAW_WAITING_MAX;
-        Rig::with_wire(worker, handoff, terminal, sizes, pace, interval, wire)
+        Rig::with_wire(worker, handoff, terminal, sizes, pace, interval, frames(sizes))
     }
 
     /// As [`Rig::with_handoff`], with a wire that holds up to `wire` frames each way.
@@ -80,14 +95,24 @@ impl<C: Suite, T: Terminal, const S: usize> Rig<C, T, S> {
         interval: u64,
         wire: usize,
     ) -> Self {
-        let tx_ring = sizes.transmit + RAW_WAITING_MAX;
-        let (port, wire) = port_and_wire_of(Endpoint { ip: [1; 16], port: 1 }, tx_ring, wire);
+        let (port, wire) = port_and_wire_of(ADDRESS, frames(sizes), wire);
+        let state = |punts| State::new(worker, sizes, Mixing::Interval { ns: interval }, punts);
+        Rig::of(port, wire, handoff, terminal, pace, state)
+    }
+
+    fn of(
+        port: MemoryPort,
+        wire: MemoryWire,
+        handoff: Handoff<S>,
+        terminal: T,
+        pace: Pace,
+        state: impl FnOnce(punt::Punts) -> State<C, S>,
+    ) -> Self {
         let (commands, for_worker) = queue(COMMAND_RING);
         let (from_worker, events) = queue(COMMAND_RING);
         let ends = ServiceEnds { commands: for_worker, events: from_worker };
         let (punts_of_worker, punts) = punt::rings();
-        let state = State::new(worker, sizes, Mixing::Interval { ns: interval }, punts_of_worker);
-        let worker = Worker::new(port, state, terminal, handoff, ends, pace);
+        let worker = Worker::new(port, state(punts_of_worker), terminal, handoff, ends, pace);
         let (ratchets, peers, classes, left) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         Rig { worker, wire, left, commands, events, punts, ratchets, peers, links: 0, classes, ways: (0, 0) }
     }
