@@ -81,6 +81,7 @@ impl<C: Suite, const S: usize> State<C, S> {
                     return self.drop_cell(cell, DropReason::LinkFull);
                 }
                 tx.control.push(&mut self.next, cell);
+                tx.controlled = true;
             }
             Target::BestEffort { link } if self.tx[link as usize].live => self.arrive_best_effort(link, cell, NIL),
             Target::BestEffort { .. } => self.drop_cell(cell, DropReason::LinkGone),
@@ -111,7 +112,12 @@ impl<C: Suite, const S: usize> State<C, S> {
 
     /// The next cell of the link's own control, for a slot that no circuit owns.
     pub(crate) fn next_control(&mut self, link: u32) -> Option<u32> {
-        let cell = self.tx[link as usize].control.pop(&self.next)?;
+        let tx = &mut self.tx[link as usize];
+        if !tx.controlled {
+            return None;
+        }
+        let cell = tx.control.pop(&self.next)?;
+        tx.controlled = tx.control.len > 0;
         self.tell_left(Target::Link { link });
         Some(cell)
     }
@@ -131,6 +137,7 @@ impl<C: Suite, const S: usize> State<C, S> {
         while let Some(cell) = self.tx[link as usize].control.pop(&self.next) {
             self.drop_cell(cell, DropReason::LinkGone);
         }
+        self.tx[link as usize].controlled = false;
         self.drop_best_effort(link, NIL);
         self.tx[link as usize].left = 0;
         self.left.retain(|told| *told != link);

@@ -167,6 +167,8 @@ pub struct LinkTx {
     pub class: u8,
     /// In use.
     pub live: bool,
+    /// Cells of control wait. Their list is on a line that few slots need.
+    pub controlled: bool,
     /// Of a link of this mix to itself: the other end's index, where what leaves here arrives. Else [`NIL`].
     pub loop_to: u32,
     /// Cells mixed and ready for free slots.

@@ -127,6 +127,7 @@ impl<C: Suite, const S: usize> State<C, S> {
             left: 0,
             id: new.id,
             live: true,
+            controlled: false,
             #[cfg(feature = "lab")]
             lab: crate::counters::LinkCounters {
                 sweeps_at_join: self.classes[usize::from(new.class)].sweeps_missed(),
@@ -164,6 +165,7 @@ impl<C: Suite, const S: usize> State<C, S> {
                 loop_to,
                 id: end.id,
                 live: true,
+                controlled: false,
                 #[cfg(feature = "lab")]
                 lab: crate::counters::LinkCounters {
                     sweeps_at_join: self.classes[usize::from(new.class)].sweeps_missed(),

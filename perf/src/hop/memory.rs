@@ -93,8 +93,7 @@ impl Memory {
     /// Of a record sent in a slot that nobody owns, without a cell.
     pub fn sent_unowned(&self) -> usize {
         let Memory { link_tx, seal_keys, departure_frame, .. } = self;
-        // The lists of control and best effort beside what every record needs.
-        link_tx + LINE + seal_keys + departure_frame
+        link_tx + seal_keys + departure_frame
     }
 
     /// Of a record of chaff that came: its cell stays in the first-level cache.
