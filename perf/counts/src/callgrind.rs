@@ -58,7 +58,10 @@ pub fn count(program: &Path, rounds: u64, burden: Burden) -> Result<Counted, Fai
         command.args(["--burden", stage.name(), "--loops", &burden.loops.to_string()]);
     }
     // The C library copies memory by what the processor has: the same way on every machine.
-    command.env("GLIBC_TUNABLES", "glibc.cpu.hwcaps=-AVX_Fast_Unaligned_Load,-AVX2_Usable,-AVX2,-AVX512F,-AVX512VL,-ERMS,-FSRM");
+    command.env(
+        "GLIBC_TUNABLES",
+        "glibc.cpu.hwcaps=-AVX_Fast_Unaligned_Load,-AVX2_Usable,-AVX2,-AVX512F,-AVX512VL,-ERMS,-FSRM",
+    );
     let output = match command.output() {
         Ok(output) => output,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
