@@ -63,7 +63,6 @@ impl CounterWindow {
 
     /// Commits `counter`, which is not [`Place::Old`].
     #[inline]
-    #[inline]
     pub fn commit(&mut self, counter: u64) {
         let ahead = counter.wrapping_sub(self.next);
         let seen = if ahead <= u64::MAX / 2 {
