@@ -26,6 +26,7 @@ pub fn fuzz_parsers(bytes: &[u8]) {
     cell(bytes);
     bodies(bytes);
     messages(bytes);
+    frames::frame(bytes);
 }
 
 fn one_record(bytes: &[u8], cell: usize) {
@@ -126,5 +127,6 @@ fn messages(bytes: &[u8]) {
     }
 }
 
+mod frames;
 #[cfg(test)]
 mod tests;

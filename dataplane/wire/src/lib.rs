@@ -7,6 +7,7 @@
 
 pub mod cell;
 pub mod control;
+pub mod frame;
 pub mod fuzz;
 pub mod record;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::cell::Command;
+use crate::frame;
 use crate::testing::{any_punt, any_reply, any_request};
 use proptest::prelude::*;
 
@@ -43,6 +44,26 @@ proptest! {
         Header { circuit, command: Command::Relay, counter }.write(&mut cell);
         prop_assert!(Header::read(&cell).is_ok());
         fuzz_parsers(&cell);
+    }
+
+    /// With a right sum of IPv4's header or none at all, so that not every frame ends there.
+    #[test]
+    fn changed_frames(
+        v4: bool, vlan in proptest::option::of(1u16..4095), payload in proptest::collection::vec(any::<u8>(), 0..600),
+        changes in proptest::collection::vec((0usize..70, any::<u8>()), 0..4),
+    ) {
+        let ip = if v4 { frame::mapped([192, 0, 2, 1]) } else { [0x20; 16] };
+        let local = frame::Local { mac: frame::Mac([2; 6]), vlan, ip };
+        let mut bytes = vec![0; local.headers_len()];
+        frame::write_headers(&mut bytes, &local, 1, local.mac, &ip, 2, &payload, frame::Checksum::Software);
+        bytes.extend_from_slice(&payload);
+        prop_assert!(frame::parse(&bytes, &local, frame::Checksum::Software).is_ok());
+        fuzz_parsers(&bytes);
+        for (at, byte) in changes {
+            let at = at % bytes.len();
+            bytes[at] = byte;
+        }
+        fuzz_parsers(&bytes);
     }
 
     #[test]
