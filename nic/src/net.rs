@@ -20,22 +20,48 @@ pub fn enter_network_namespace() -> io::Result<()> {
 }
 
 fn bring_loopback_up() -> io::Result<()> {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
-    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-    // SAFETY: a C structure of characters and a union of integers: all zero is a valid value.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(b"lo") {
-        *to = *from as libc::c_char;
-    }
-    interface_flags(&socket, libc::SIOCGIFFLAGS, &mut request)?;
+    let socket = any_socket()?;
+    let mut request = interface_request("lo");
+    interface_call(&socket, libc::SIOCGIFFLAGS, &mut request)?;
     // SAFETY: the call that just succeeded wrote this member.
     let flags = unsafe { request.ifr_ifru.ifru_flags };
     request.ifr_ifru.ifru_flags = flags | libc::IFF_UP as libc::c_short;
-    interface_flags(&socket, libc::SIOCSIFFLAGS, &mut request)
+    interface_call(&socket, libc::SIOCSIFFLAGS, &mut request)
 }
 
-fn interface_flags(socket: &OwnedFd, call: libc::Ioctl, request: &mut libc::ifreq) -> io::Result<()> {
-    // SAFETY: both calls that use this take an ifreq with a name (netdevice(7)) and keep no pointer to it.
+/// Has the interface `name` of the calling thread's network make the sums of packets that sockets send, or not.
+///
+/// What a virtual interface is to sum is never summed. Its other end believes that, but a program that reads frames there
+/// sees wrong sums: turn it off.
+pub(crate) fn set_checksum_offload(name: &str, on: bool) -> io::Result<()> {
+    /// ethtool's number for "set transmit checksums" (linux/ethtool.h).
+    const ETHTOOL_STXCSUM: u32 = 0x17;
+    // struct ethtool_value.
+    let mut value = [ETHTOOL_STXCSUM, u32::from(on)];
+    let mut request = interface_request(name);
+    request.ifr_ifru.ifru_data = (&raw mut value).cast();
+    interface_call(&any_socket()?, libc::SIOCETHTOOL, &mut request)
+}
+
+fn any_socket() -> io::Result<OwnedFd> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+    Ok(socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?)
+}
+
+/// A name that is too long is cut off.
+fn interface_request(name: &str) -> libc::ifreq {
+    // SAFETY: a C structure of characters and a union of integers and pointers: all zero is a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    let room = request.ifr_name.len() - 1;
+    for (to, from) in request.ifr_name[..room].iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    request
+}
+
+fn interface_call(socket: &OwnedFd, call: libc::Ioctl, request: &mut libc::ifreq) -> io::Result<()> {
+    // SAFETY: all calls that use this take an ifreq with a name (netdevice(7)) and keep no pointer to it; SIOCETHTOOL's
+    // points to two integers that live until the call is over.
     check(unsafe { libc::ioctl(socket.as_raw_fd(), call, &raw mut *request) })
 }
 
