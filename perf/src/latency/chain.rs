@@ -189,6 +189,11 @@ impl<C: Suite, const S: usize> Chain<C, S> {
         })
     }
 
+    /// Slots of a round of each link: one stays free.
+    pub fn slots(&self) -> u32 {
+        self.slots
+    }
+
     /// All links to the right have rounds of this length from `begin` on.
     pub fn set_round(&mut self, begin: u64, round_ns: u64) {
         let rate = Rate { round_ns, slots: self.slots };

@@ -65,6 +65,8 @@ pub struct Row {
     pub taken_p99_ns: u64,
     /// Cells watched.
     pub watched: u64,
+    /// For how long: the first part of a long measurement. Lateness is of the whole.
+    pub watched_ns: u64,
     /// Part of them that did not come.
     pub loss_ratio: f64,
     /// Cells dropped by all mixes, by reason; empty where none was.
@@ -95,6 +97,7 @@ impl Row {
             taken_p50_ns: taken.p50_ns,
             taken_p99_ns: taken.p99_ns,
             watched: found.watched,
+            watched_ns: found.watched_ns,
             loss_ratio: 1.0 - found.came as f64 / found.watched.max(1) as f64,
             drops: drops.join(", "),
             missed: found.missed,

@@ -10,6 +10,7 @@ use crate::pin;
 use drover_crypto::Suite;
 use drover_dataplane::drops::DropReason;
 use drover_dataplane::run::now;
+use drover_nic::Endpoint;
 use hdrhistogram::Histogram;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -28,8 +29,10 @@ const CHUNK: usize = 64;
 const BURST: usize = 32;
 /// One of so many links to the right is opened.
 const OPENED_EVERY: u32 = 8;
-/// Frames that are kept to be opened after the trial.
+/// Frames that are kept to be opened after the trial: what more time would bring has lateness and no latency.
 const KEPT_MAX: usize = 1 << 17;
+/// How much of that is planned with: every eighth link may have a few circuits more than its share.
+const KEPT_SHARE: f64 = 0.9;
 /// Instants of arrival that wait for the first mix to take their cells.
 const ARRIVED_MAX: usize = 1 << 20;
 /// Rounds whose order of cells is drawn anew; then they come again.
@@ -54,8 +57,10 @@ pub struct Found {
     pub late: Histogram<u64>,
     /// From delivery to the turn that took the cell from the first mix's port, ns.
     pub taken: Histogram<u64>,
-    /// Cells whose way was watched, and how many of these came.
+    /// Cells whose way was watched, offered within `watched_ns`.
     pub watched: u64,
+    /// From the first cell that counts to the last one that was watched, ns.
+    pub watched_ns: u64,
     /// Of these, those that came out.
     pub came: u64,
     /// Cells dropped by all mixes, by reason.
@@ -78,17 +83,22 @@ struct Watch {
     arrived: std::collections::VecDeque<u64>,
     /// Frames of watched links: link, departure, bytes.
     kept: Vec<(u32, u64, Box<[u8]>)>,
+    /// The next frame of the wire, whose stamp has not been read: where it goes, and its bytes if its link is watched.
+    next: Option<(Endpoint, Option<Box<[u8]>>)>,
     late: Histogram<u64>,
     taken: Histogram<u64>,
     lag_ns: u64,
     /// Nothing before is counted.
     from: u64,
+    /// Cells that are offered later are not watched, and frames that leave later are not kept.
+    watched_until: u64,
+    kept_until: u64,
 }
 
 /// Offers `load` cells a second to the first mix of a chain, and watches what comes out of the last.
 ///
 /// # Errors
-/// A core that cannot be had; a record that does not open or a cell that nobody sealed.
+/// A core that cannot be had or that cannot keep up; a record that does not open or a cell that nobody sealed.
 pub fn trial<C: Suite, const S: usize>(chain: &mut Chain<C, S>, load: f64, setting: &Setting) -> Result<Found, String> {
     let mixes = chain.workers.len() as u64;
     let round_ns = (chain.order.len() as f64 * 1e9 / load) as u64;
@@ -96,7 +106,13 @@ pub fn trial<C: Suite, const S: usize>(chain: &mut Chain<C, S>, load: f64, setti
     chain.set_round(begin, round_ns);
     let from = begin + mixes * WARM_UP_ROUNDS * round_ns;
     let end = from + setting.time.as_nanos() as u64;
-    let rest = end + mixes * REST_ROUNDS * round_ns;
+    let rest_ns = mixes * REST_ROUNDS * round_ns;
+    let rest = end + rest_ns;
+    // What is kept are cells and the slots that nobody owns, from the trial's begin until the last watched cell is through.
+    let kept_a_second = load / f64::from(OPENED_EVERY) * f64::from(chain.slots()) / f64::from(chain.slots() - 1);
+    let room_ns = (KEPT_MAX as f64 / kept_a_second * 1e9 * KEPT_SHARE) as u64;
+    let kept_until = rest.min(begin + room_ns);
+    let watched_until = kept_until.saturating_sub(rest_ns).clamp(from, end);
     let mut rng = StdRng::from_os_rng();
     let mut order = chain.order.clone();
     let mut draw = || {
@@ -110,10 +126,13 @@ pub fn trial<C: Suite, const S: usize>(chain: &mut Chain<C, S>, load: f64, setti
         watched,
         arrived: std::collections::VecDeque::with_capacity(ARRIVED_MAX),
         kept: Vec::with_capacity(KEPT_MAX),
+        next: None,
         late: histogram(),
         taken: histogram(),
         lag_ns: 0,
         from,
+        watched_until,
+        kept_until,
     };
     let before: u64 = chain.workers.iter().map(missed).sum();
     let Chain { workers, outside, grid, .. } = chain;
@@ -154,6 +173,15 @@ pub fn trial<C: Suite, const S: usize>(chain: &mut Chain<C, S>, load: f64, setti
         }
         other.unwrap_or_else(|_| Err("the generator panicked".to_owned()))
     })?;
+    let unread = chain.workers.last().map_or(0, |mix| mix.port.lost());
+    let untold = chain.workers.first().map_or(0, |mix| mix.port.untold());
+    if unread + untold > 0 {
+        return Err(format!(
+            "core {} could not follow the mixes ({unread} frames of the last one, {untold} bursts of the first one unread): \
+             give a lower --rate, or fewer --mixes",
+            setting.other_core
+        ));
+    }
     evaluate(chain, watch, before, round_ns)
 }
 
@@ -170,12 +198,12 @@ fn evaluate<C: Suite, const S: usize>(
         let Some((way, place)) = chain.open(*link, frame)? else { continue };
         let arrived = watch.arrivals[way as usize].get(place as usize);
         let arrived = *arrived.ok_or_else(|| format!("cell {place} of way {way} came out and never went in"))?;
-        if arrived >= watch.from {
+        if (watch.from..watch.watched_until).contains(&arrived) {
             record(&mut total, at.saturating_sub(arrived));
             came += 1;
         }
     }
-    let is_counted = |at: &&u64| **at >= watch.from;
+    let is_counted = |at: &&u64| (watch.from..watch.watched_until).contains(*at);
     let offered = watch.arrivals.iter().flatten().filter(is_counted).count() as u64;
     let dropped = |reason: &DropReason| -> u64 {
         chain.workers.iter().map(|worker| worker.state.counters.dropped(*reason)).sum()
@@ -187,6 +215,7 @@ fn evaluate<C: Suite, const S: usize>(
         late: watch.late,
         taken: watch.taken,
         watched: offered,
+        watched_ns: watch.watched_until - watch.from,
         came,
         drops: drops.collect(),
         missed: missed - missed_before,
@@ -298,22 +327,25 @@ impl Cables<'_> {
         }
     }
 
-    /// Every stamp of a frame that the wire took has its frame, in order.
+    /// Frames and stamps come in one order; a frame that the full wire refused has a stamp and is not there. So a frame's
+    /// stamp is the next one of its address.
     fn watch_last(&mut self, watch: &mut Watch, grid: &crate::live::Grid) {
         let Some(wire) = self.wires.last_mut() else { return };
         for _ in 0..BURST {
             let Some(stamp) = self.stamps.pop_with(|stamp| *stamp) else { break };
+            // A frame is on the wire before its stamp is made.
+            if watch.next.is_none() {
+                let open = |link: u32| link.checked_sub(self.links).is_some_and(|link| link.is_multiple_of(OPENED_EVERY));
+                wire.take(|to, data| watch.next = Some((to, open(link_of(to)).then(|| data.into()))));
+            }
             let link = stamp.to.and_then(|to| link_of(to).checked_sub(self.links));
             if let Some(late) = link.and_then(|link| grid.lateness(link, stamp.at)).filter(|_| stamp.at >= watch.from) {
                 record(&mut watch.late, late);
             }
-            if stamp.sent {
-                wire.take(|_, data| {
-                    let link = link.filter(|link| link.is_multiple_of(OPENED_EVERY));
-                    if let Some(link) = link.filter(|_| watch.kept.len() < KEPT_MAX) {
-                        watch.kept.push((link, stamp.at, data.into()));
-                    }
-                });
+            let Some((_, data)) = watch.next.take_if(|(to, _)| Some(*to) == stamp.to) else { continue };
+            let is_kept = stamp.at < watch.kept_until && watch.kept.len() < KEPT_MAX;
+            if let Some((link, data)) = link.zip(data).filter(|_| is_kept) {
+                watch.kept.push((link, stamp.at, data));
             }
         }
     }

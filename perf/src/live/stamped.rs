@@ -48,6 +48,7 @@ pub struct Stamped<P> {
     /// From one turn to the next at most, ns, and when the last one received.
     turns: Option<(u64, u64)>,
     lost: u64,
+    untold: u64,
     clock: fn() -> u64,
 }
 
@@ -57,7 +58,7 @@ impl<P: Port> Stamped<P> {
         let (log, stamps) = ring(LOG, Stamp::default);
         let frame = || Staged { to: Endpoint::NONE, len: 0, data: [0; FRAME] };
         let frames = (0..port.capabilities().tx_ring).map(|_| frame()).collect();
-        (Stamped { port, frames, head: 0, reserved: 0, log, taken: None, turns: None, lost: 0, clock }, stamps)
+        (Stamped { port, frames, head: 0, reserved: 0, log, taken: None, turns: None, lost: 0, untold: 0, clock }, stamps)
     }
 
     /// As [`Stamped::new`], and every `receive` that took something is told at the last end: one more clock read each.
@@ -77,6 +78,11 @@ impl<P: Port> Stamped<P> {
     /// Stamps that found no room.
     pub fn lost(&self) -> u64 {
         self.lost
+    }
+
+    /// Receives that took something and found no room to tell it.
+    pub fn untold(&self) -> u64 {
+        self.untold
     }
 
     /// Forgets the oldest reserved frame.
@@ -121,7 +127,7 @@ impl<P: Port> Port for Stamped<P> {
         let burst = self.port.receive(limit);
         if let Some(log) = self.taken.as_mut().filter(|_| !burst.is_empty()) {
             let taken = Taken { at: (self.clock)(), frames: burst.len() };
-            self.lost += u64::from(!log.push_with(|slot| *slot = taken));
+            self.untold += u64::from(!log.push_with(|slot| *slot = taken));
         }
         burst
     }
