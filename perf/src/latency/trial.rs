@@ -335,7 +335,8 @@ impl Cables<'_> {
             let Some(stamp) = self.stamps.pop_with(|stamp| *stamp) else { break };
             // A frame is on the wire before its stamp is made.
             if watch.next.is_none() {
-                let open = |link: u32| link.checked_sub(self.links).is_some_and(|link| link.is_multiple_of(OPENED_EVERY));
+                let open =
+                    |link: u32| link.checked_sub(self.links).is_some_and(|link| link.is_multiple_of(OPENED_EVERY));
                 wire.take(|to, data| watch.next = Some((to, open(link_of(to)).then(|| data.into()))));
             }
             let link = stamp.to.and_then(|to| link_of(to).checked_sub(self.links));

@@ -58,7 +58,10 @@ impl<P: Port> Stamped<P> {
         let (log, stamps) = ring(LOG, Stamp::default);
         let frame = || Staged { to: Endpoint::NONE, len: 0, data: [0; FRAME] };
         let frames = (0..port.capabilities().tx_ring).map(|_| frame()).collect();
-        (Stamped { port, frames, head: 0, reserved: 0, log, taken: None, turns: None, lost: 0, untold: 0, clock }, stamps)
+        (
+            Stamped { port, frames, head: 0, reserved: 0, log, taken: None, turns: None, lost: 0, untold: 0, clock },
+            stamps,
+        )
     }
 
     /// As [`Stamped::new`], and every `receive` that took something is told at the last end: one more clock read each.
