@@ -113,8 +113,9 @@ impl Family {
     /// The family of an address: IPv4 where it is a mapped one (RFC 4291, 2.5.5.2).
     #[inline]
     pub const fn of(ip: &[u8; 16]) -> Family {
-        match ip {
-            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ..] => Family::V4,
+        // As one number: the compiler makes a comparison of each byte of a pattern.
+        match u128::from_be_bytes(*ip) >> 32 {
+            0xffff => Family::V4,
             _ => Family::V6,
         }
     }

@@ -1,7 +1,8 @@
 //! What a received frame holds, or why it is not for this port.
 
 use super::{
-    Checksum, ETHERNET, Family, IPV4, IPV6, Local, Mac, PROTOCOL_UDP, Sum, TAG, TYPE_VLAN, UDP, VLAN_ID, mapped,
+    Checksum, ETHERNET, Family, IPV4, IPV6, Local, Mac, PROTOCOL_UDP, Sum, TAG, TYPE_VLAN, UDP, VLAN_ID, headers_len,
+    mapped,
 };
 use core::fmt;
 
@@ -91,11 +92,12 @@ impl fmt::Display for Astray {
 /// The first thing that is not as it must be, from Ethernet inwards.
 #[inline]
 pub fn parse<'f>(frame: &'f [u8], local: &Local, checksum: Checksum) -> Result<Datagram<'f>, Astray> {
-    if frame.len() < local.headers_len() {
+    let family = local.family();
+    if frame.len() < headers_len(family, local.vlan.is_some()) {
         return Err(Astray::Runt);
     }
-    let packet = packet(frame, local)?;
-    match local.family() {
+    let packet = packet(frame, local, family)?;
+    match family {
         Family::V4 => ipv4(packet, local, checksum),
         Family::V6 => ipv6(packet, local, checksum),
     }
@@ -134,7 +136,7 @@ pub fn ethernet(frame: &[u8]) -> Option<Ethernet<'_>> {
 
 /// What the port's Ethernet frame carries.
 #[inline]
-fn packet<'f>(frame: &'f [u8], local: &Local) -> Result<&'f [u8], Astray> {
+fn packet<'f>(frame: &'f [u8], local: &Local, family: Family) -> Result<&'f [u8], Astray> {
     let ethernet = ethernet(frame).ok_or(Astray::Runt)?;
     if ethernet.to != local.mac {
         return Err(Astray::OtherMac);
@@ -142,7 +144,7 @@ fn packet<'f>(frame: &'f [u8], local: &Local) -> Result<&'f [u8], Astray> {
     if ethernet.vlan != local.vlan.unwrap_or(0) {
         return Err(Astray::OtherVlan);
     }
-    if ethernet.kind != local.family().ethertype() {
+    if ethernet.kind != family.ethertype() {
         return Err(Astray::EtherType);
     }
     Ok(ethernet.packet)
@@ -251,8 +253,8 @@ const fn is_host_v4(ip: [u8; 4]) -> bool {
 /// for an IPv4 peer.
 #[inline]
 const fn is_host_v6(ip: &[u8; 16]) -> bool {
-    !matches!(ip, [0xff, ..] | [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 | 1])
-        && matches!(Family::of(ip), Family::V6)
+    let number = u128::from_be_bytes(*ip);
+    number > 1 && number >> 120 != 0xff && matches!(Family::of(ip), Family::V6)
 }
 
 #[inline]
