@@ -56,7 +56,9 @@ pub struct Status {
     pub link_up: bool,
     /// Next hops that the kernel was made to ask for or to confirm.
     pub requests: u64,
-    /// Destinations without a route by the interface, or beyond [`REQUESTS_A_SECOND`].
+    /// Of these, requests that the kernel did not take: without CAP_NET_ADMIN all of them.
+    pub refused: u64,
+    /// Destinations without a route by the interface, or beyond the requests that are made in a second.
     pub failures: u64,
     /// Times that the kernel had more to tell than was read: everything was asked for anew.
     pub lost: u64,
@@ -74,6 +76,7 @@ pub struct Resolver {
 struct Shared {
     link_up: AtomicBool,
     requests: AtomicU64,
+    refused: AtomicU64,
     failures: AtomicU64,
     lost: AtomicU64,
 }
@@ -103,6 +106,7 @@ impl Resolver {
         Status {
             link_up: self.shared.link_up.load(Ordering::Relaxed),
             requests: self.shared.requests.load(Ordering::Relaxed),
+            refused: self.shared.refused.load(Ordering::Relaxed),
             failures: self.shared.failures.load(Ordering::Relaxed),
             lost: self.shared.lost.load(Ordering::Relaxed),
         }
@@ -341,7 +345,9 @@ impl Work {
         }
         self.shared.requests.fetch_add(1, Ordering::Relaxed);
         // What it finds it tells as an event. When it cannot ask, no event comes and the destinations are given up.
-        let _ = self.requests.ask(RouteNetlinkMessage::NewNeighbour(request), NLM_F_CREATE);
+        if self.requests.ask(RouteNetlinkMessage::NewNeighbour(request), NLM_F_CREATE).is_err() {
+            self.shared.refused.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn neighbour_request(&self, hop: &Ip) -> NeighbourMessage {

@@ -73,7 +73,9 @@ fn neighbours_and_gateways_are_found() {
         for peer in peers {
             until(&mut table, peer, |table| table.mac(&ip(peer)) == Some(cable.far_mac()));
         }
-        assert!(table.link_up() && resolver.status().link_up);
+        let status = resolver.status();
+        assert!(table.link_up() && status.link_up && status.requests > 0);
+        assert_eq!((status.refused, status.lost), (0, 0));
     }
 }
 
