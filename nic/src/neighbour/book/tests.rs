@@ -73,6 +73,18 @@ fn what_is_reached_is_told_to_all_who_want_it() {
 }
 
 #[test]
+fn who_comes_later_is_told_what_is_known_already() {
+    let mut bench = Bench::new(2, 8);
+    bench.tables[0].mac(&v4(1));
+    bench.turn(Duration::ZERO);
+    bench.book.reach(&v4(1), v4(1), Some(MAC), bench.now);
+    bench.settle();
+    assert_eq!(bench.tables[1].mac(&v4(1)), None);
+    assert!(bench.turn(Duration::ZERO).is_empty(), "nothing new to resolve");
+    assert_eq!(bench.tables[1].mac(&v4(1)), Some(MAC));
+}
+
+#[test]
 fn what_is_used_stays_and_what_is_idle_goes() {
     let mut bench = Bench::new(1, 8);
     for ip in [v4(1), v4(2)] {

@@ -125,6 +125,37 @@ fn a_neighbour_that_moves_is_followed() {
     until(&mut table, "the true address", |table| table.mac(&peer).expect("known throughout") == cable.far_mac());
 }
 
+/// Once is no proof: what was known is kept while the kernel asks again. Twice is.
+#[test]
+fn a_neighbour_is_doubted_before_it_is_given_up() {
+    let Some(cable) = Cable::new() else { return };
+    let config = cable.config("10.1.0.1");
+    let new = || Work::new(config.clone(), Interface::named("near")?, Vec::new(), Arc::default());
+    let mut work = cable.near.run(new).expect("entered").expect("made");
+    let (peer, now, mac) = (ip("10.1.0.2"), Instant::now(), Mac([2, 0, 0, 0, 0, 0x77]));
+    work.hops.insert(peer, Hop { mac: Some(mac), asked: now, doubted: false });
+    let mut failed = work.neighbour_request(&peer);
+    failed.header.state = NeighbourState::Failed;
+    for (kept, requests) in [(Some(mac), 1), (None, 1)] {
+        work.neighbour(&failed, now);
+        assert_eq!(work.hops[&peer].mac, kept);
+        assert_eq!(work.shared.requests.load(Ordering::Relaxed), requests);
+    }
+    // Another interface's neighbours, and neighbours that nobody wants, are nothing to us.
+    let mut reachable = failed;
+    reachable.header.state = NeighbourState::Reachable;
+    reachable.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.0.to_vec()));
+    reachable.header.ifindex += 1000;
+    work.neighbour(&reachable, now);
+    assert_eq!(work.hops[&peer].mac, None);
+    reachable.header.ifindex -= 1000;
+    work.neighbour(&reachable, now);
+    assert_eq!(work.hops[&peer].mac, Some(mac));
+    reachable.attributes[0] = NeighbourAttribute::Destination(NeighbourAddress::Inet([10, 1, 0, 3].into()));
+    work.neighbour(&reachable, now);
+    assert_eq!(work.hops.len(), 1);
+}
+
 #[test]
 fn a_route_that_changes_is_followed() {
     let Some(cable) = Cable::new() else { return };

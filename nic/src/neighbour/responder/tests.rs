@@ -379,6 +379,24 @@ fn every_bit_of_icmp_counts_or_changes_nothing() {
     }
 }
 
+/// Neighbour discovery that came through a router is not believed (RFC 4861, 7.1).
+#[test]
+fn neighbours_are_on_the_link() {
+    for (a, b) in pairs(Instant::now()) {
+        let (near, far) = (a.config.local, b.config.local);
+        if near.family() == Family::V4 {
+            continue;
+        }
+        let ip = near.headers_len() - drover_wire::frame::UDP - drover_wire::frame::IPV6;
+        let asker = Asker { ip: Some(far.ip), mac: far.mac };
+        for mut frame in [messages::question(&near, &far.ip, None), messages::answer(&near, asker)] {
+            assert!(messages::hear(&frame, &far).is_some());
+            frame[ip + 7] = 254;
+            assert_eq!(messages::hear(&frame, &far), None);
+        }
+    }
+}
+
 fn any_frame() -> impl Strategy<Value = Vec<u8>> {
     let good = || {
         let mut frames = Vec::new();
