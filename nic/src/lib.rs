@@ -11,6 +11,7 @@ mod frames;
 pub mod huge;
 pub mod interface;
 pub mod memory;
+pub mod neighbour;
 pub mod net;
 mod netlink;
 pub mod netns;

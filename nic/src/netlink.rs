@@ -90,7 +90,6 @@ impl Netlink {
         Ok(len)
     }
 
-    #[cfg(test)]
     /// Takes what has been told, without waiting: nothing is `WouldBlock`; `ENOBUFS` says that something was lost.
     /// Messages of kinds that we do not know are left out.
     pub(crate) fn told(&mut self) -> io::Result<Vec<RouteNetlinkMessage>> {

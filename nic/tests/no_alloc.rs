@@ -2,8 +2,12 @@
 #![cfg(not(feature = "loom"))]
 
 use drover_nic::alloc_gate::{Counting, asked_during};
+use drover_nic::neighbour::Table;
+use drover_nic::neighbour::responder::{self, Responder};
 use drover_nic::udp::UdpPort;
 use drover_nic::{BURST, Endpoint, Port, memory, ring};
+use drover_wire::frame::{Checksum, Family, Local, Mac, Template, mapped, parse};
+use std::time::{Duration, Instant};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -61,6 +65,50 @@ fn udp_ports_do_not_allocate() {
     let at_b = Endpoint::from(b.local_addr());
     assert_eq!(asked_during(|| traffic(&mut a, &mut b, at_b)), 0);
     assert!(b.counters().received > 0 && a.counters().refused > 0);
+}
+
+/// Misses, wants, answers, probes and removals, more than there is room for.
+#[test]
+fn tables_of_next_hops_do_not_allocate() {
+    let mac = |last| Mac([2, 0, 0, 0, 0, last]);
+    let (gateway, now) = (mapped([10, 1, 0, 254]), Instant::now());
+    let local = Local { mac: mac(1), vlan: None, ip: mapped([10, 1, 0, 1]) };
+    let config = responder::Config { local, prefix_len: 24, gateway: Some(gateway) };
+    let there =
+        responder::Config { local: Local { mac: mac(2), vlan: None, ip: gateway }, prefix_len: 24, gateway: None };
+    let (mut table, feed) = Table::learned(Family::V4, 16).expect("randomness");
+    let mut resolver = Responder::new(config, vec![feed], now).expect("a good configuration");
+    let mut router = Responder::new(there, Vec::new(), now).expect("a good configuration");
+    resolver.set_link(true, now);
+    let (mut asked, mut known) = (0, 0);
+    for second in 0..200 {
+        let now = now + Duration::from_secs(second);
+        let mut answers = Vec::new();
+        resolver.turn(now, |frame| router.hear(frame, now, |answer| answers.push(answer.to_vec())));
+        answers.iter().for_each(|answer| resolver.hear(answer, now, |_| {}));
+        asked += asked_during(|| {
+            table.poll();
+            known += (0..20).filter(|host| table.mac(&mapped([192, 0, 2, host + second as u8 / 4])).is_some()).count();
+        });
+    }
+    assert_eq!(asked, 0);
+    let counters = table.counters();
+    assert!(known > 500 && counters.full > 100, "{known} known, {counters:?}");
+}
+
+#[test]
+fn frames_do_not_allocate() {
+    let local = Local { mac: Mac([2; 6]), vlan: Some(7), ip: [0x20; 16] };
+    let asked = asked_during(|| {
+        let mut frame = [0; 66 + 515];
+        let (headers, payload) = frame.split_at_mut(66);
+        for checksum in [Checksum::Software, Checksum::Offload] {
+            Template::new(&local, 1).write(headers, local.mac, &local.ip, 2, payload, checksum);
+        }
+        assert!(parse(&frame, &local, Checksum::Offload).is_ok());
+        assert!(parse(&frame, &local, Checksum::Software).is_err());
+    });
+    assert_eq!(asked, 0);
 }
 
 #[test]

@@ -17,8 +17,8 @@ mod tests;
 mod write;
 
 pub use checksum::Sum;
-pub use parse::{Astray, Datagram, parse};
-pub use write::{Template, write_headers};
+pub use parse::{Astray, Datagram, Ethernet, ethernet, is_host, parse};
+pub use write::{Template, write_ethernet, write_headers};
 
 /// Bytes of an Ethernet header without a tag.
 pub const ETHERNET: usize = 14;
@@ -37,9 +37,13 @@ pub const HOP_LIMIT: u8 = 64;
 /// Largest UDP payload that an IPv4 packet's 16-bit length has room for, bytes. IPv6 would have 20 more.
 pub const PAYLOAD_MAX: usize = 65_535 - IPV4 - UDP;
 
+/// Ethernet's number for IPv4.
+pub const TYPE_IPV4: u16 = 0x0800;
+/// Ethernet's number for ARP (RFC 826).
+pub const TYPE_ARP: u16 = 0x0806;
+/// Ethernet's number for IPv6 (RFC 2464).
+pub const TYPE_IPV6: u16 = 0x86dd;
 const TYPE_VLAN: u16 = 0x8100;
-const TYPE_IPV4: u16 = 0x0800;
-const TYPE_IPV6: u16 = 0x86dd;
 const PROTOCOL_UDP: u8 = 17;
 /// The tag's 12 bits of VLAN id; priority and drop eligibility are above them (IEEE 802.1Q, 9.6).
 const VLAN_ID: u16 = 0x0fff;
@@ -109,8 +113,9 @@ impl Family {
     /// The family of an address: IPv4 where it is a mapped one (RFC 4291, 2.5.5.2).
     #[inline]
     pub const fn of(ip: &[u8; 16]) -> Family {
-        match ip {
-            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ..] => Family::V4,
+        // As one number: the compiler makes a comparison of each byte of a pattern.
+        match u128::from_be_bytes(*ip) >> 32 {
+            0xffff => Family::V4,
             _ => Family::V6,
         }
     }

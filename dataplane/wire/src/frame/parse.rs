@@ -1,6 +1,9 @@
 //! What a received frame holds, or why it is not for this port.
 
-use super::{Checksum, ETHERNET, Family, IPV4, IPV6, Local, PROTOCOL_UDP, Sum, TAG, TYPE_VLAN, UDP, VLAN_ID, mapped};
+use super::{
+    Checksum, ETHERNET, Family, IPV4, IPV6, Local, Mac, PROTOCOL_UDP, Sum, TAG, TYPE_VLAN, UDP, VLAN_ID, headers_len,
+    mapped,
+};
 use core::fmt;
 
 /// A datagram for this port.
@@ -89,38 +92,62 @@ impl fmt::Display for Astray {
 /// The first thing that is not as it must be, from Ethernet inwards.
 #[inline]
 pub fn parse<'f>(frame: &'f [u8], local: &Local, checksum: Checksum) -> Result<Datagram<'f>, Astray> {
-    if frame.len() < local.headers_len() {
+    let family = local.family();
+    if frame.len() < headers_len(family, local.vlan.is_some()) {
         return Err(Astray::Runt);
     }
-    let packet = ethernet(frame, local)?;
-    match local.family() {
+    let packet = packet(frame, local, family)?;
+    match family {
         Family::V4 => ipv4(packet, local, checksum),
         Family::V6 => ipv6(packet, local, checksum),
     }
 }
 
-/// What is behind the Ethernet header.
+/// An Ethernet frame, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ethernet<'f> {
+    /// Whom it is for.
+    pub to: Mac,
+    /// Who says to have sent it.
+    pub from: Mac,
+    /// Its VLAN; 0: it is in none.
+    pub vlan: u16,
+    /// What it carries ([`TYPE_IPV4`](super::TYPE_IPV4), …).
+    pub kind: u16,
+    /// What is behind the headers, padding too.
+    pub packet: &'f [u8],
+}
+
+/// Reads the Ethernet header and one tag, if there is one; none when the frame is too short for them.
 #[inline]
-fn ethernet<'f>(frame: &'f [u8], local: &Local) -> Result<&'f [u8], Astray> {
-    let (header, mut packet) = frame.split_first_chunk::<ETHERNET>().ok_or(Astray::Runt)?;
-    if header[..6] != local.mac.0 {
-        return Err(Astray::OtherMac);
-    }
-    let mut kind = word(header, 12);
+pub fn ethernet(frame: &[u8]) -> Option<Ethernet<'_>> {
+    let (header, mut packet) = frame.split_first_chunk::<ETHERNET>()?;
+    let [a, b, c, d, e, f, g, h, i, j, k, l, kind @ ..] = *header;
+    let mut kind = u16::from_be_bytes(kind);
     let mut vlan = 0;
     if kind == TYPE_VLAN {
-        let (tag, behind) = packet.split_first_chunk::<TAG>().ok_or(Astray::Runt)?;
+        let (tag, behind) = packet.split_first_chunk::<TAG>()?;
         vlan = word(tag, 0) & VLAN_ID;
         kind = word(tag, 2);
         packet = behind;
     }
-    if vlan != local.vlan.unwrap_or(0) {
+    Some(Ethernet { to: Mac([a, b, c, d, e, f]), from: Mac([g, h, i, j, k, l]), vlan, kind, packet })
+}
+
+/// What the port's Ethernet frame carries.
+#[inline]
+fn packet<'f>(frame: &'f [u8], local: &Local, family: Family) -> Result<&'f [u8], Astray> {
+    let ethernet = ethernet(frame).ok_or(Astray::Runt)?;
+    if ethernet.to != local.mac {
+        return Err(Astray::OtherMac);
+    }
+    if ethernet.vlan != local.vlan.unwrap_or(0) {
         return Err(Astray::OtherVlan);
     }
-    if kind != local.family().ethertype() {
+    if ethernet.kind != family.ethertype() {
         return Err(Astray::EtherType);
     }
-    Ok(packet)
+    Ok(ethernet.packet)
 }
 
 #[inline]
@@ -204,6 +231,18 @@ fn udp<'f>(
     Ok(Datagram { from_ip, from_port: word(header, 0), to_port: word(header, 2), payload })
 }
 
+/// Whether one host may have this address: it may be answered, and sent to.
+#[inline]
+pub const fn is_host(ip: &[u8; 16]) -> bool {
+    match Family::of(ip) {
+        Family::V4 => {
+            let [.., a, b, c, d] = *ip;
+            is_host_v4([a, b, c, d])
+        }
+        Family::V6 => is_host_v6(ip),
+    }
+}
+
 /// Not "this network", loopback, a group or everybody (RFC 1122, 3.2.1.3): none of these may be answered.
 #[inline]
 const fn is_host_v4(ip: [u8; 4]) -> bool {
@@ -214,8 +253,8 @@ const fn is_host_v4(ip: [u8; 4]) -> bool {
 /// for an IPv4 peer.
 #[inline]
 const fn is_host_v6(ip: &[u8; 16]) -> bool {
-    !matches!(ip, [0xff, ..] | [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 | 1])
-        && matches!(Family::of(ip), Family::V6)
+    let number = u128::from_be_bytes(*ip);
+    number > 1 && number >> 120 != 0xff && matches!(Family::of(ip), Family::V6)
 }
 
 #[inline]

@@ -178,6 +178,18 @@ fn sources_that_no_host_has_are_refused() {
 }
 
 #[test]
+fn hosts_are_told_from_others() {
+    for host in [mapped([192, 0, 2, 1]), mapped([240, 0, 0, 1]), v6("2001:db8::1"), v6("fe80::1")] {
+        assert!(is_host(&host));
+    }
+    for other in
+        [mapped([0; 4]), mapped([127, 0, 0, 1]), mapped([255; 4]), mapped([224, 0, 0, 1]), [0; 16], v6("ff02::1")]
+    {
+        assert!(!is_host(&other));
+    }
+}
+
+#[test]
 fn only_the_ports_own_vlan_is_taken() {
     let (near, far) = paths()[0];
     let vlans = [None, Some(1), Some(7), Some(4094)];

@@ -29,7 +29,7 @@ impl Template {
         let family = local.family();
         let mut headers = [0; HEADERS_MAX];
         let (ethernet, behind) = headers.split_at_mut(ETHERNET + if local.vlan.is_some() { TAG } else { 0 });
-        write_ethernet(ethernet, local);
+        write_ethernet(ethernet, local, Mac::default(), family.ethertype());
         let (ip, udp) = behind.split_at_mut(family.ip_header());
         match family {
             Family::V4 => write_ipv4(ip, local),
@@ -137,9 +137,14 @@ pub fn write_headers(
     Template::new(local, from_port).write(headers, to_mac, to_ip, to_port, payload, checksum);
 }
 
-fn write_ethernet(header: &mut [u8], local: &Local) {
+/// Writes the Ethernet header, and the tag where `local` has a VLAN, of a frame that carries `kind`.
+///
+/// # Panics
+/// When `header` is not [`ETHERNET`] bytes, [`TAG`] more with a VLAN.
+pub fn write_ethernet(header: &mut [u8], local: &Local, to: Mac, kind: u16) {
+    header[..6].copy_from_slice(&to.0);
     header[6..12].copy_from_slice(&local.mac.0);
-    let kind = local.family().ethertype().to_be_bytes();
+    let kind = kind.to_be_bytes();
     match local.vlan {
         None => header[12..].copy_from_slice(&kind),
         Some(vlan) => {
