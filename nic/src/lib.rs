@@ -14,6 +14,7 @@ pub mod memory;
 pub mod net;
 mod netlink;
 pub mod netns;
+mod open_error;
 mod port;
 pub mod ring;
 pub mod shm;
@@ -23,4 +24,5 @@ mod sync;
 pub mod udp;
 
 pub use endpoint::Endpoint;
+pub use open_error::{OpenError, OpenErrorKind};
 pub use port::{BURST, Capabilities, FRAME, Port, PortCounters, RxBurst, RxFrame, TxBurst, TxFrame};
