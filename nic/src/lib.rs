@@ -3,6 +3,7 @@
 //! A [`Port`] moves datagrams in bursts. What a port does below UDP (Ethernet, IP, sockets) stays inside it.
 //! Every back end passes the same suite, [`conformance`].
 
+pub mod af_xdp;
 pub mod alloc_gate;
 pub mod child;
 pub mod conformance;
