@@ -1,14 +1,10 @@
-//! AF_XDP ports pass the conformance suite on a cable between two hosts of the test's own.
-#![cfg(not(feature = "loom"))]
+//! The conformance suite.
 
-mod cable;
-
-use cable::{Cable, Host, VLAN, at, small};
+use crate::cable::{Cable, Host, VLAN, at, cable, small};
 use drover_nic::af_xdp::{AfXdpConfig, AfXdpPort, HugePages, Listen, Mode, Pages, ZeroCopy};
 use drover_nic::skip::port_verdict;
 use drover_nic::{BURST, Capabilities, Port, PortCounters, RxBurst, TxBurst, conformance};
 use std::convert::Infallible;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 /// A group of two, of which one is looked at: the other one works too, so that what arrives on its queue is handed over.
@@ -115,19 +111,16 @@ fn two_queues(cable: &Cable, config: &AfXdpConfig, address: Address, from: usize
 
 #[test]
 fn af_xdp_ports_conform() {
-    let cable = match Cable::new(1) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            return port_verdict("af_xdp", Err(format!("a cable cannot be made: {error}")));
-        }
-        made => made.expect("a cable"),
+    let Some(line) = cable(1) else {
+        return port_verdict("af_xdp", Err("network namespaces need CAP_SYS_ADMIN"));
     };
-    one_queue(&cable, &AfXdpConfig { huge_pages: HugePages::Off, ..config(Mode::Driver, Address::V4) }, Address::V4);
-    one_queue(&cable, &AfXdpConfig { zero_copy: ZeroCopy::Off, ..config(Mode::Generic, Address::V6) }, Address::V6);
-    one_queue(&cable, &config(Mode::Generic, Address::VlanV4), Address::VlanV4);
-    one_queue(&cable, &AfXdpConfig { chunk: 4096, ..config(Mode::Driver, Address::VlanV6) }, Address::VlanV6);
-    let cable = Cable::new(2).expect("a cable of two queues");
-    two_queues(&cable, &config(Mode::Driver, Address::V4), Address::V4, 1, 1);
-    two_queues(&cable, &config(Mode::Driver, Address::V6), Address::V6, 0, 1);
-    two_queues(&cable, &config(Mode::Generic, Address::V4), Address::V4, 1, 0);
+    one_queue(&line, &AfXdpConfig { huge_pages: HugePages::Off, ..config(Mode::Driver, Address::V4) }, Address::V4);
+    one_queue(&line, &AfXdpConfig { zero_copy: ZeroCopy::Off, ..config(Mode::Generic, Address::V6) }, Address::V6);
+    one_queue(&line, &config(Mode::Generic, Address::VlanV4), Address::VlanV4);
+    one_queue(&line, &AfXdpConfig { chunk: 4096, ..config(Mode::Driver, Address::VlanV6) }, Address::VlanV6);
+    let lines = cable(2).expect("a cable of two queues");
+    two_queues(&lines, &config(Mode::Driver, Address::V4), Address::V4, 1, 1);
+    two_queues(&lines, &config(Mode::Driver, Address::V6), Address::V6, 0, 1);
+    two_queues(&lines, &config(Mode::Generic, Address::V4), Address::V4, 1, 0);
     port_verdict("af_xdp", Ok::<(), Infallible>(()));
 }

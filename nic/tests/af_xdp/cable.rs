@@ -1,11 +1,12 @@
-//! Two hosts on a cable, for tests of AF_XDP ports: namespaces that the test makes and that vanish with it.
-#![allow(dead_code, reason = "each test program uses a part")]
+//! Two hosts on a cable: namespaces that the test makes and that vanish with it.
 
 use drover_nic::af_xdp::{self, AfXdpConfig, AfXdpPort, Listen, NextHop};
 use drover_nic::netns::{Namespace, veth};
-use drover_nic::{Endpoint, OpenError};
+use drover_nic::skip::skipped;
+use drover_nic::{BURST, Endpoint, OpenError, Port};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
 
 /// Room for a frame's largest payload (1,536 bytes) behind all headers.
 pub const MTU: u32 = 1600;
@@ -28,9 +29,20 @@ pub struct Cable {
     pub b: Host,
 }
 
+/// A cable of so many queues each way; none, said as a skip, where we may not make one.
+pub fn cable(queues: u32) -> Option<Cable> {
+    match Cable::new(queues) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            skipped(format_args!("AF_XDP on a cable: {error}"));
+            None
+        }
+        made => Some(made.expect("a cable")),
+    }
+}
+
 impl Cable {
     /// Both ends up, of so many queues each way, with addresses of both families, without and in a VLAN.
-    pub fn new(queues: u32) -> io::Result<Cable> {
+    fn new(queues: u32) -> io::Result<Cable> {
         let cable = Cable { a: Host::new("a0", 1)?, b: Host::new("b0", 2)? };
         veth(&cable.a.network, "a0", &cable.b.network, "b0", queues, MTU)?;
         cable.a.set_up(1)?;
@@ -56,12 +68,14 @@ impl Host {
         let network = &self.network;
         // What the kernel's sockets send shall have sums.
         network.set_checksum_offload(self.interface, false)?;
-        // The VLAN's addresses are anywhere on the host: not every kernel has interfaces for VLANs.
-        for (interface, prefix) in [(self.interface, 77), ("lo", 78)] {
-            network.address(interface, &format!("10.{prefix}.0.{number}/24"))?;
-            network.address(interface, &format!("2001:db8:{prefix}::{number}/64"))?;
-            network.up(interface)?;
+        for address in [format!("10.77.0.{number}/24"), format!("2001:db8:77::{number}/64")] {
+            network.address(self.interface, &address)?;
         }
+        // The VLAN's addresses are anywhere on the host: not every kernel has interfaces for VLANs.
+        for address in [format!("10.78.0.{number}/32"), format!("2001:db8:78::{number}/128")] {
+            network.address("lo", &address)?;
+        }
+        network.up(self.interface)?;
         Ok(())
     }
 
@@ -87,4 +101,29 @@ pub fn small() -> AfXdpConfig {
 /// Where a port is.
 pub fn at(port: &AfXdpPort) -> Endpoint {
     Endpoint::from(port.local_addr())
+}
+
+/// Sends a datagram; whether the wire took it.
+pub fn send(port: &mut AfXdpPort, to: Endpoint, data: &[u8]) -> bool {
+    for frame in port.reserve(1, data.len()) {
+        *frame.to = to;
+        frame.data.copy_from_slice(data);
+    }
+    port.commit(1) == 1
+}
+
+/// Receives until there are `count` datagrams, for some seconds at most.
+pub fn collect(port: &mut AfXdpPort, count: usize) -> Vec<(Endpoint, Vec<u8>)> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let mut got = Vec::new();
+    while got.len() < count && Instant::now() < deadline {
+        got.extend(port.receive(BURST).iter().map(|frame| (frame.from, frame.data.to_vec())));
+        std::thread::yield_now();
+    }
+    got
+}
+
+/// One of a port's details.
+pub fn detail(port: &AfXdpPort, name: &str) -> u64 {
+    port.details().iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("a detail {name}")).1
 }
