@@ -25,6 +25,15 @@ use std::sync::Arc;
 /// # Errors
 /// What cannot be had, why, and how to mend it. Nothing of what was made is left then.
 pub fn open(config: &AfXdpConfig, workers: &[Listen]) -> Result<Vec<AfXdpPort>, OpenError> {
+    open_with(config, workers, None)
+}
+
+/// As [`open`], with launch time as `launch` says; `None`: as asked for and offered.
+fn open_with(
+    config: &AfXdpConfig,
+    workers: &[Listen],
+    launch: Option<LaunchTime>,
+) -> Result<Vec<AfXdpPort>, OpenError> {
     check(config, workers)?;
     let interface =
         Interface::named(&config.interface).map_err(|error| errors::interface(&error, &config.interface))?;
@@ -33,11 +42,12 @@ pub fn open(config: &AfXdpConfig, workers: &[Listen]) -> Result<Vec<AfXdpPort>, 
     let (workers, reservations) = reserve(workers, &interface)?;
     let attachment = Arc::new(Attachment::new(config, &interface, queues, &workers, reservations)?);
     let ports: Vec<u16> = workers.iter().map(|worker| worker.addr.port()).collect();
+    let launch = launch.unwrap_or_else(|| launch_time(config, &interface));
     let hand_overs = HandOver::group(&ports, config.hand_over);
     workers
         .iter()
         .zip(hand_overs)
-        .map(|(worker, hand_over)| open_one(config, &interface, local, worker, hand_over, &attachment))
+        .map(|(worker, hand_over)| open_one(config, &interface, local, worker, launch, hand_over, &attachment))
         .collect()
 }
 
@@ -84,10 +94,10 @@ fn open_one(
     interface: &Interface,
     local: Local,
     worker: &Listen,
+    launch: LaunchTime,
     hand_over: HandOver,
     attachment: &Arc<Attachment>,
 ) -> Result<AfXdpPort, OpenError> {
-    let launch = launch_time(config, interface);
     // Frames that may be reserved and not committed, that the kernel may be sending, and that it may receive into.
     let transmit = config.tx_ring + config.wire as usize;
     let count = transmit + config.wire as usize;
@@ -144,3 +154,7 @@ fn largest_payload(config: &AfXdpConfig, interface: &Interface, local: &Local) -
     let by_mtu = payload_max(interface.mtu as usize, local.family(), local.vlan.is_some());
     FRAME.min(by_mtu).min(config.chunk - RECEIVE_HEADROOM - local.headers_len())
 }
+
+#[cfg(test)]
+#[path = "group/tests.rs"]
+mod tests;
