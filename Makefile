@@ -9,6 +9,8 @@ SOAK_FLAGS ?= --minutes 10
 FUZZ_SECONDS ?= 60
 # Where tests that cannot run here say so (nic/src/skip.rs).
 export DROVER_SKIPPED := $(CURDIR)/target/skipped
+# Where each port's conformance suite says how it ended.
+export DROVER_PORTS := $(CURDIR)/target/ports
 
 # BoringSSL is built from source: cmake, a C++ compiler, and for its bindings libclang with its own C headers. What of it
 # the system lacks, as Debian's packages.
@@ -56,13 +58,14 @@ demo: deps
 # First what release binaries are made of, without the lab's code; then everything with it. This order leaves lab builds of
 # the programs in target/debug: the tests start them, and so may you.
 test: deps
-	@mkdir -p target && rm -f $(DROVER_SKIPPED)
+	@mkdir -p target && rm -f $(DROVER_SKIPPED) $(DROVER_PORTS)
 	$(CARGO) test -p drover-wire -p drover-dataplane --lib --test worker --test no_alloc
 	$(CARGO) build --workspace --bins $(LAB)
 	$(CARGO) test --workspace $(LAB)
 	$(CARGO) test -p drover-nic --features loom --test loom
 	$(CARGO) run --release -p drover-counts -- check
 	$(MAKE) lint
+	@touch $(DROVER_PORTS); cat $(DROVER_PORTS)
 	@touch $(DROVER_SKIPPED); echo "$$(wc -l < $(DROVER_SKIPPED)) SKIPPED"; cat $(DROVER_SKIPPED)
 
 lint: deps

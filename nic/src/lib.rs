@@ -3,6 +3,7 @@
 //! A [`Port`] moves datagrams in bursts. What a port does below UDP (Ethernet, IP, sockets) stays inside it.
 //! Every back end passes the same suite, [`conformance`].
 
+pub mod af_xdp;
 pub mod alloc_gate;
 pub mod child;
 pub mod conformance;
@@ -15,6 +16,7 @@ pub mod neighbour;
 pub mod net;
 mod netlink;
 pub mod netns;
+mod open_error;
 mod port;
 pub mod ring;
 pub mod shm;
@@ -24,4 +26,5 @@ mod sync;
 pub mod udp;
 
 pub use endpoint::Endpoint;
+pub use open_error::{OpenError, OpenErrorKind};
 pub use port::{BURST, Capabilities, FRAME, Port, PortCounters, RxBurst, RxFrame, TxBurst, TxFrame};
