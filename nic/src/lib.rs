@@ -6,6 +6,8 @@
 pub mod alloc_gate;
 pub mod child;
 pub mod conformance;
+#[cfg(all(feature = "dpdk", not(feature = "loom")))]
+pub mod dpdk;
 mod endpoint;
 mod frames;
 pub mod huge;
@@ -15,6 +17,7 @@ pub mod neighbour;
 pub mod net;
 mod netlink;
 pub mod netns;
+mod open_error;
 mod port;
 pub mod ring;
 pub mod shm;
@@ -24,4 +27,5 @@ mod sync;
 pub mod udp;
 
 pub use endpoint::Endpoint;
+pub use open_error::{OpenError, OpenErrorKind};
 pub use port::{BURST, Capabilities, FRAME, Port, PortCounters, RxBurst, RxFrame, TxBurst, TxFrame};

@@ -64,12 +64,13 @@ void ddp_log_keep(void)
 	rte_openlog_stream(stream);
 }
 
-/* Copies what was logged last, at most room bytes. Returns how many. */
+/* Takes what was logged last, at most room bytes; what was before is forgotten. Returns how many. */
 size_t ddp_log_last(char *text, size_t room)
 {
 	pthread_mutex_lock(&last.lock);
 	size_t n = last.len < room ? last.len : room;
 	memcpy(text, last.text + last.len - n, n);
+	last.len = 0;
 	pthread_mutex_unlock(&last.lock);
 	return n;
 }

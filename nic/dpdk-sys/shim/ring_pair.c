@@ -2,10 +2,12 @@
 #include "shim.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 
 #include <rte_errno.h>
 #include <rte_eth_ring.h>
+#include <rte_ethdev.h>
 #include <rte_ring.h>
 
 #define QUEUES_MAX 16
@@ -63,9 +65,19 @@ int ddp_ring_pair(const char *a, const char *b, uint16_t queues, uint32_t slots,
 	return rc;
 }
 
-/* Frees the rings of devices that are closed. */
+static bool is_open(const char *name)
+{
+	char device[RTE_ETH_NAME_MAX_LEN];
+	uint16_t port;
+	snprintf(device, sizeof(device), "net_ring_%s", name);
+	return rte_eth_dev_get_port_by_name(device, &port) == 0;
+}
+
+/* Frees the rings of devices that are closed; those of devices that are not stay. */
 void ddp_ring_pair_free(const char *a, const char *b, uint16_t queues)
 {
+	if (is_open(a) || is_open(b))
+		return;
 	free_rings(a, queues);
 	free_rings(b, queues);
 }
