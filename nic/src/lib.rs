@@ -11,6 +11,7 @@ pub mod dpdk;
 mod endpoint;
 mod frames;
 pub mod huge;
+pub mod hugetlb;
 pub mod interface;
 pub mod memory;
 pub mod neighbour;

@@ -1,18 +1,18 @@
-//! Why a port could not be opened.
+//! Why a port cannot be opened, and what mends it.
 
 use std::fmt;
 
-/// Whose business it is.
+/// Who has to mend it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenErrorKind {
-    /// The machine's: privileges, interfaces, huge pages, drivers. Programs exit with 3.
+    /// The machine: an interface, a privilege, a resource.
     Environment,
-    /// The configuration's: no machine could do it. Programs exit with 2.
+    /// What was asked for can be opened nowhere.
     Configuration,
 }
 
 impl OpenErrorKind {
-    /// The exit status of a program that ends with this.
+    /// The exit status of a program that ends for this: 3 for the environment, 2 for the configuration.
     pub const fn exit_status(self) -> u8 {
         match self {
             OpenErrorKind::Environment => 3,
@@ -21,37 +21,48 @@ impl OpenErrorKind {
     }
 }
 
-/// A port that could not be opened: what, why, and how to mend it.
+/// A port that cannot be opened. Prints as one line: `interface eth7: there is none; ip link lists those there are`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenError {
-    /// Whose business it is.
+    /// Who has to mend it.
     pub kind: OpenErrorKind,
-    /// What could not be done, with its name: `device 0000:03:00.0`.
+    /// What could not be had.
     pub what: String,
-    /// Why.
+    /// Why not.
     pub why: String,
-    /// What to do about it.
+    /// What to do.
     pub mend: String,
 }
 
 impl OpenError {
-    /// The machine's business.
+    /// The machine lacks it.
     pub fn environment(what: impl Into<String>, why: impl Into<String>, mend: impl Into<String>) -> OpenError {
         OpenError { kind: OpenErrorKind::Environment, what: what.into(), why: why.into(), mend: mend.into() }
     }
 
-    /// The configuration's business.
+    /// It was asked for wrongly.
     pub fn configuration(what: impl Into<String>, why: impl Into<String>, mend: impl Into<String>) -> OpenError {
         OpenError { kind: OpenErrorKind::Configuration, what: what.into(), why: why.into(), mend: mend.into() }
     }
 }
 
-/// `what: why. mend`, in one line.
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let OpenError { what, why, mend, .. } = self;
-        write!(f, "{what}: {why}. {mend}")
+        write!(f, "{}: {}; {}", self.what, self.why, self.mend)
     }
 }
 
 impl std::error::Error for OpenError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_says_what_why_and_how_to_mend_it() {
+        let error = OpenError::environment("interface eth7", "there is none", "`ip link` lists those there are");
+        assert_eq!(error.to_string(), "interface eth7: there is none; `ip link` lists those there are");
+        assert_eq!(error.kind.exit_status(), 3);
+        assert_eq!(OpenError::configuration("a", "b", "c").kind.exit_status(), 2);
+    }
+}

@@ -54,7 +54,7 @@ impl Found {
         // SAFETY: EAL is up; the structure is written.
         let rc = unsafe { sys::ddp_device_info(number.port, &raw mut is) };
         if rc != 0 {
-            return Err(refused(format!("device {name}"), rc, "Look at what its driver says"));
+            return Err(refused(format!("device {name}"), rc, "look at what its driver says"));
         }
         Ok(Found { number, name, is })
     }
@@ -74,7 +74,7 @@ impl Found {
         // SAFETY: EAL has this device; the address is read.
         let rc = unsafe { sys::ddp_device_mac(self.number.port, &raw const mac) };
         if rc != 0 {
-            return Err(refused(self.title(), rc, "Leave `mac` out: the device does not take another address"));
+            return Err(refused(self.title(), rc, "leave `mac` out: the device does not take another address"));
         }
         self.is.mac = mac;
         Ok(())
@@ -89,13 +89,13 @@ impl Found {
         // SAFETY: EAL has this device, which nobody else uses; the pool lives until it is closed.
         let rc = unsafe { sys::ddp_device_configure(port, &raw const plan.setup, device.pool.as_ptr()) };
         if rc != 0 {
-            let mend = "Ask it for less: fewer queues, a smaller MTU, fewer descriptors";
+            let mend = "ask it for less: fewer queues, a smaller MTU, fewer descriptors";
             return Err(refused(format!("setting up {title}"), rc, mend));
         }
         // SAFETY: it is set up.
         let rc = unsafe { sys::ddp_device_start(port, &raw const plan.setup) };
         if rc != 0 {
-            let mend = "See that its interface or peer is there and that this process may use it";
+            let mend = "see that its interface or peer is there and that this process may use it";
             return Err(refused(format!("starting {title}"), rc, mend));
         }
         device.started = true;
@@ -120,7 +120,7 @@ fn no_pci_device(name: &str) -> OpenError {
         format!("DPDK has no such device; it said: {said}")
     };
     let mend = format!(
-        "See that it is there (dpdk-devbind.py --status), bind it (dpdk-devbind.py --bind=vfio-pci {name}), and name it when EAL starts"
+        "see that it is there (dpdk-devbind.py --status), bind it (dpdk-devbind.py --bind=vfio-pci {name}), and name it when EAL starts"
     );
     OpenError::environment(format!("device {name}"), why, mend)
 }
@@ -131,7 +131,7 @@ fn make(device: &str, name: &str) -> Result<Number, OpenError> {
     let (c_name, c_arguments) = (c_string(name)?, c_string(arguments)?);
     // SAFETY: EAL is up; both are strings, and are copied.
     let rc = unsafe { sys::ddp_vdev_add(c_name.as_ptr(), c_arguments.as_ptr()) };
-    let mend = "See that its name begins with a driver's (net_null0, net_af_xdp0, …), that this driver is installed (Debian: \
+    let mend = "see that its name begins with a driver's (net_null0, net_af_xdp0, …), that this driver is installed (Debian: \
                 librte-net-*) or named as one to load, and that its arguments are right";
     if rc != 0 {
         return Err(refused(format!("device {device}"), rc, mend));

@@ -84,7 +84,7 @@ impl EalConfig {
                 return Err(OpenError::configuration(
                     format!("memory of {mib} MiB"),
                     "DPDK does not start with so little",
-                    format!("Give it at least {PLAIN_MIN}"),
+                    format!("give it at least {PLAIN_MIN}"),
                 ));
             }
             // Together with --in-memory 22.11 refuses it; without a shared configuration it leaves no files either.
@@ -119,14 +119,14 @@ impl EalConfig {
             return Err(OpenError::configuration(
                 "EAL's arguments",
                 "--no-huge and --in-memory exclude each other",
-                "Choose memory on huge pages or not by `memory`, not by an argument",
+                "choose memory on huge pages or not by `memory`, not by an argument",
             ));
         }
         if let Some(argument) = arguments.iter().find(|argument| argument.contains('\0') || *argument == "--") {
             return Err(OpenError::configuration(
                 "EAL's arguments",
                 format!("{argument:?} is none"),
-                "Behind the first -- come EAL's arguments only",
+                "behind the first -- come EAL's arguments only",
             ));
         }
         Ok(())
@@ -155,10 +155,10 @@ fn driver_path(path: &Path) -> Result<String, OpenError> {
         return Err(OpenError::configuration(
             what(),
             error.to_string(),
-            "Name a driver's file or a folder of them, or leave it out: EAL loads those that it was installed with",
+            "name a driver's file or a folder of them, or leave it out: EAL loads those that it was installed with",
         ));
     }
-    path.to_str().map(String::from).ok_or_else(|| OpenError::configuration(what(), "is not UTF-8", "Rename it"))
+    path.to_str().map(String::from).ok_or_else(|| OpenError::configuration(what(), "is not UTF-8", "rename it"))
 }
 
 fn own_cpus() -> Vec<u16> {
@@ -193,7 +193,7 @@ impl Eal {
                 return Err(OpenError::configuration(
                     "DPDK",
                     format!("it runs in this process already, started as `{}`", eal.line),
-                    "Give all ports of a process the same EAL arguments",
+                    "give all ports of a process the same EAL arguments",
                 ));
             }
             None => {}
@@ -245,7 +245,7 @@ fn demand_huge_pages(sizes: &Path) -> Result<(), OpenError> {
     Err(OpenError::environment(
         "DPDK's memory",
         "no huge page is free on this machine",
-        "Reserve some (sysctl -w vm.nr_hugepages=512, that is 1 GiB), or set `memory = \"plain\"` to do without",
+        "reserve some (sysctl -w vm.nr_hugepages=512, that is 1 GiB), or set `memory = \"plain\"` to do without",
     ))
 }
 
@@ -260,11 +260,11 @@ fn initialise(arguments: &[String]) -> Result<(), OpenError> {
         }
     };
     let what = || String::from("DPDK");
-    let mend = "Look at EAL's line and at what it said; `drover doctor` shows what the machine lacks";
+    let mend = "look at EAL's line and at what it said; `drover doctor` shows what the machine lacks";
     std::thread::Builder::new()
         .name(String::from("drover-eal"))
         .spawn(start)
-        .map_err(|error| OpenError::environment(what(), error.to_string(), "Allow this process more threads"))?;
+        .map_err(|error| OpenError::environment(what(), error.to_string(), "allow this process more threads"))?;
     match result.recv() {
         Ok(0) => Ok(()),
         Ok(rc) => Err(super::refused(what(), rc, mend)),

@@ -112,14 +112,14 @@ const fn who(device: u8) -> Checksum {
 fn check_workers(config: &DpdkConfig, workers: &[Listen]) -> Result<(), OpenError> {
     let wrong = |why: String, mend: &str| Err(OpenError::configuration(format!("device {}", config.device), why, mend));
     if workers.is_empty() || workers.len() > WORKERS_MAX {
-        return wrong(format!("{} workers", workers.len()), &format!("Give it 1 to {WORKERS_MAX}"));
+        return wrong(format!("{} workers", workers.len()), &format!("give it 1 to {WORKERS_MAX}"));
     }
     let mut queues: Vec<u16> = workers.iter().map(|worker| worker.queue).collect();
     queues.sort_unstable();
     if !queues.iter().copied().eq(0..workers.len() as u16) {
         return wrong(
             format!("workers on queues {queues:?}"),
-            "Give each queue one worker, from queue 0 on without a gap",
+            "give each queue one worker, from queue 0 on without a gap",
         );
     }
     let ip = workers[0].addr.ip();
@@ -130,26 +130,26 @@ fn check_workers(config: &DpdkConfig, workers: &[Listen]) -> Result<(), OpenErro
     {
         return wrong(
             format!("workers at {}", list(workers)),
-            "Give them one address, the device's own: no kernel is here to have one",
+            "give them one address, the device's own: no kernel is here to have one",
         );
     }
     let mut ports: Vec<u16> = workers.iter().map(|worker| worker.addr.port()).collect();
     ports.sort_unstable();
     ports.dedup();
     if ports.len() != workers.len() || ports[0] == 0 {
-        return wrong(format!("workers at {}", list(workers)), "Give each a UDP port of its own, not 0");
+        return wrong(format!("workers at {}", list(workers)), "give each a UDP port of its own, not 0");
     }
     if config.vlan.is_some_and(|vlan| !(1..=4094).contains(&vlan)) {
-        return wrong(format!("VLAN {}", config.vlan.unwrap_or_default()), "Choose one of 1 to 4094");
+        return wrong(format!("VLAN {}", config.vlan.unwrap_or_default()), "choose one of 1 to 4094");
     }
     if !(1..=TX_RING_MAX).contains(&config.tx_ring) {
         return wrong(
             format!("a transmit ring of {} frames", config.tx_ring),
-            &format!("Allowed are 1 to {TX_RING_MAX}"),
+            &format!("allowed are 1 to {TX_RING_MAX}"),
         );
     }
     if config.payload > FRAME {
-        return wrong(format!("payloads of {} bytes", config.payload), &format!("A frame holds {FRAME} at most"));
+        return wrong(format!("payloads of {} bytes", config.payload), &format!("a frame holds {FRAME} at most"));
     }
     Ok(())
 }
@@ -166,7 +166,7 @@ fn check_queues(found: &Found, workers: usize) -> Result<(), OpenError> {
     Err(OpenError::configuration(
         found.title(),
         format!("{workers} workers need as many queues, and it has {offered}"),
-        "Use fewer workers, or give the device more queues",
+        "use fewer workers, or give the device more queues",
     ))
 }
 
@@ -177,13 +177,13 @@ fn take_mac(found: &mut Found, config: &DpdkConfig) -> Result<Mac, OpenError> {
         Some(mac) if !mac.is_station() => Err(OpenError::configuration(
             found.title(),
             format!("{mac} is no device's address"),
-            "Choose one whose first byte is even, as in 02:00:00:00:00:01",
+            "choose one whose first byte is even, as in 02:00:00:00:00:01",
         )),
         Some(mac) if mac != own => found.set_mac(mac.0).map(|()| mac),
         None if !own.is_station() => Err(OpenError::configuration(
             found.title(),
             "it has no Ethernet address of its own",
-            "Give it one: `mac = \"02:00:00:00:00:01\"`",
+            "give it one: `mac = \"02:00:00:00:00:01\"`",
         )),
         _ => Ok(own),
     }
@@ -201,7 +201,7 @@ fn plan(found: &Found, config: &DpdkConfig, workers: &[Listen]) -> Result<Plan, 
                 "an MTU of {mtu}; payloads of {} bytes need {needed}, and the device takes {} to {}",
                 config.payload, is.min_mtu, is.max_mtu
             ),
-            "Choose an MTU between these, or a smaller cell",
+            "choose an MTU between these, or a smaller cell",
         ));
     }
     let queues = workers.len();

@@ -43,7 +43,7 @@ impl Pool {
             refused(
                 format!("a pool of {count} mbufs ({mib} MiB)"),
                 error,
-                "Give DPDK more memory: more huge pages (sysctl vm.nr_hugepages), or a higher `memory_mib` without them",
+                "give DPDK more memory: more huge pages (sysctl vm.nr_hugepages), or a higher `memory_mib` without them",
             )
         })
     }

@@ -29,7 +29,7 @@ impl RingPair {
         if rc == 0 {
             Ok(RingPair { names, queues })
         } else {
-            Err(refused(format!("a pair of rings {name}"), rc, "Choose another name, fewer queues or fewer slots"))
+            Err(refused(format!("a pair of rings {name}"), rc, "choose another name, fewer queues or fewer slots"))
         }
     }
 
