@@ -7,9 +7,12 @@ pub mod af_xdp;
 pub mod alloc_gate;
 pub mod child;
 pub mod conformance;
+#[cfg(all(feature = "dpdk", not(feature = "loom")))]
+pub mod dpdk;
 mod endpoint;
 mod frames;
 pub mod huge;
+pub mod hugetlb;
 pub mod interface;
 pub mod memory;
 pub mod neighbour;
