@@ -43,10 +43,19 @@ impl Interface {
         check_name(name)?;
         let mut request = LinkMessage::default();
         request.attributes.push(LinkAttribute::IfName(name.into()));
-        let answers = netlink
-            .ask(RouteNetlinkMessage::GetLink(request), 0)
-            .map_err(|error| named(error, format_args!("interface {name}")))?;
-        answers.into_iter().find_map(Interface::from_answer).ok_or_else(|| no_answer(name))
+        Interface::answer(netlink, request).map_err(|error| named(error, format_args!("interface {name}")))
+    }
+
+    /// As [`named`](Self::named), by its index: it may have got another name.
+    pub(crate) fn ask_index(netlink: &mut Netlink, index: u32) -> io::Result<Interface> {
+        let mut request = LinkMessage::default();
+        request.header.index = index;
+        Interface::answer(netlink, request).map_err(|error| named(error, format_args!("interface number {index}")))
+    }
+
+    fn answer(netlink: &mut Netlink, request: LinkMessage) -> io::Result<Interface> {
+        let answers = netlink.ask(RouteNetlinkMessage::GetLink(request), 0)?;
+        answers.into_iter().find_map(Interface::from_answer).ok_or_else(no_answer)
     }
 
     fn from_answer(answer: RouteNetlinkMessage) -> Option<Interface> {
@@ -56,7 +65,7 @@ impl Interface {
         }
     }
 
-    /// Its addresses, with the bits of each one's prefix.
+    /// Its addresses, with the bits of each one's prefix. To be asked in the network that the interface is in.
     ///
     /// # Errors
     /// What the system says.
@@ -119,8 +128,8 @@ pub(crate) fn check_name(name: &str) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::InvalidInput, why))
 }
 
-fn no_answer(name: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("interface {name}: the kernel's answer says nothing of it"))
+fn no_answer() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the kernel's answer says nothing of it")
 }
 
 #[cfg(test)]
@@ -131,6 +140,7 @@ mod tests {
     fn loopback_is_there_and_others_are_not() {
         let lo = Interface::named("lo").expect("loopback");
         assert_eq!((lo.index, lo.name.as_str()), (1, "lo"));
+        assert_eq!(Interface::ask_index(&mut Netlink::open(0).expect("a socket"), 1).expect("loopback").name, "lo");
         assert_eq!(Interface::named("nosuchif0").expect_err("none").kind(), io::ErrorKind::NotFound);
     }
 

@@ -1,7 +1,8 @@
 //! Requests to the kernel's routing socket (rtnetlink(7)) and its answers.
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage,
+    NetlinkPayload,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use rustix::net::netlink::SocketAddrNetlink;
@@ -11,6 +12,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Room for one answer: the kernel writes at most 32 KiB into one (NLMSG_GOODSIZE and the largest dump buffer).
 const ANSWER: usize = 64 << 10;
+/// Times that all are asked for, when they change while they are told.
+const DUMPS: usize = 8;
 /// Bytes before a message's body (netlink(7)).
 const HEADER: usize = 16;
 
@@ -38,14 +41,24 @@ impl Netlink {
         self.exchange(request, flags | NLM_F_ACK)
     }
 
-    /// Asks for all there are.
+    /// Asks for all there are, again when they changed meanwhile.
     pub(crate) fn dump(&mut self, request: RouteNetlinkMessage) -> io::Result<Vec<RouteNetlinkMessage>> {
-        self.exchange(request, NLM_F_DUMP)
+        let mut answers = self.exchange(request.clone(), NLM_F_DUMP);
+        for _ in 1..DUMPS {
+            match answers {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    answers = self.exchange(request.clone(), NLM_F_DUMP);
+                }
+                answers => return answers,
+            }
+        }
+        answers
     }
 
     fn exchange(&mut self, request: RouteNetlinkMessage, flags: u16) -> io::Result<Vec<RouteNetlinkMessage>> {
         let sequence = self.send(request, flags)?;
         let mut answers = Vec::new();
+        let mut changed = false;
         loop {
             let len = self.receive(RecvFlags::empty())?;
             for message in messages(&self.buffer[..len]) {
@@ -53,11 +66,13 @@ impl Netlink {
                 if message.header.sequence_number != sequence {
                     continue;
                 }
+                changed |= message.header.flags & NLM_F_DUMP_INTR != 0;
                 match message.payload {
                     NetlinkPayload::InnerMessage(answer) => answers.push(answer),
                     NetlinkPayload::Done(done) if done.code < 0 => {
                         return Err(io::Error::from_raw_os_error(-done.code));
                     }
+                    NetlinkPayload::Done(_) if changed => return Err(io::ErrorKind::Interrupted.into()),
                     NetlinkPayload::Done(_) => return Ok(answers),
                     NetlinkPayload::Error(error) if error.code.is_none() => return Ok(answers),
                     NetlinkPayload::Error(error) => return Err(error.to_io()),

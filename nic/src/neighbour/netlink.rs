@@ -52,6 +52,8 @@ pub struct Config {
 /// What a resolver has done, and how the link is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Status {
+    /// Whether the thread is at work; it ends early only by a fault of its own.
+    pub running: bool,
     /// Whether frames can leave: up, with a carrier, the port's address and room for its packets.
     pub link_up: bool,
     /// Next hops that the kernel was made to ask for or to confirm.
@@ -92,10 +94,10 @@ impl Resolver {
             let why = format!("{} tables for one resolver: at most {}", feeds.len(), super::book::FEEDS_MAX);
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
-        let interface = checked(&config)?;
+        let index = checked(&config)?.index;
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
         let shared = Arc::new(Shared::default());
-        let mut work = Work::new(config, interface, feeds, Arc::clone(&shared))?;
+        let mut work = Work::new(config, index, feeds, Arc::clone(&shared))?;
         let stopped = Arc::clone(&stop);
         let thread = std::thread::Builder::new().name("neighbours".into()).spawn(move || work.run(&stopped))?;
         Ok(Resolver { stop, shared, thread: Some(thread) })
@@ -104,6 +106,7 @@ impl Resolver {
     /// What it has done.
     pub fn status(&self) -> Status {
         Status {
+            running: self.thread.as_ref().is_some_and(|thread| !thread.is_finished()),
             link_up: self.shared.link_up.load(Ordering::Relaxed),
             requests: self.shared.requests.load(Ordering::Relaxed),
             refused: self.shared.refused.load(Ordering::Relaxed),
@@ -165,10 +168,10 @@ struct Hop {
 }
 
 impl Work {
-    fn new(config: Config, interface: Interface, feeds: Vec<Feed>, shared: Arc<Shared>) -> io::Result<Work> {
+    fn new(config: Config, index: u32, feeds: Vec<Feed>, shared: Arc<Shared>) -> io::Result<Work> {
         let now = Instant::now();
         let mut work = Work {
-            index: interface.index,
+            index,
             // Before the first request, so that no change is missed between them.
             events: Netlink::open(GROUPS)?,
             requests: Netlink::open(0)?,
@@ -180,7 +183,7 @@ impl Work {
             config,
             shared,
         };
-        work.link(&interface);
+        work.look_at_link();
         work.book.flush();
         Ok(work)
     }
@@ -243,11 +246,13 @@ impl Work {
                 message.header.state = NeighbourState::Failed;
                 self.neighbour(&message, now);
             }
-            RouteNetlinkMessage::NewLink(message) if message.header.index == self.index => {
-                self.link(&Interface::from(message));
+            // Not every one tells all, or that the interface is gone: a bridge's does not.
+            RouteNetlinkMessage::NewLink(message) | RouteNetlinkMessage::DelLink(message)
+                if message.header.index == self.index =>
+            {
+                self.look_at_link();
                 self.routes_changed = true;
             }
-            RouteNetlinkMessage::DelLink(message) if message.header.index == self.index => self.set_link(false),
             RouteNetlinkMessage::NewRoute(_) | RouteNetlinkMessage::DelRoute(_) => self.routes_changed = true,
             RouteNetlinkMessage::NewAddress(_) | RouteNetlinkMessage::DelAddress(_) => self.routes_changed = true,
             _ => {}
@@ -255,18 +260,10 @@ impl Work {
     }
 
     fn look_at_link(&mut self) {
-        match Interface::ask(&mut self.requests, &self.config.interface) {
-            Ok(interface) if interface.index == self.index => self.link(&interface),
-            _ => self.set_link(false),
-        }
-    }
-
-    fn link(&mut self, interface: &Interface) {
-        let fits = interface.mac == Some(self.config.mac) && interface.mtu >= self.config.mtu;
-        self.set_link(interface.running && fits);
-    }
-
-    fn set_link(&mut self, up: bool) {
+        let up = Interface::ask_index(&mut self.requests, self.index).is_ok_and(|interface| {
+            let fits = interface.mac == Some(self.config.mac) && interface.mtu >= self.config.mtu;
+            interface.running && fits
+        });
         self.shared.link_up.store(up, Ordering::Relaxed);
         self.book.set_link(up);
     }

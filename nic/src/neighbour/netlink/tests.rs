@@ -74,7 +74,7 @@ fn neighbours_and_gateways_are_found() {
             until(&mut table, peer, |table| table.mac(&ip(peer)) == Some(cable.far_mac()));
         }
         let status = resolver.status();
-        assert!(table.link_up() && status.link_up && status.requests > 0);
+        assert!(table.link_up() && status.link_up && status.running && status.requests > 0);
         assert_eq!((status.refused, status.lost), (0, 0));
     }
 }
@@ -130,7 +130,7 @@ fn a_neighbour_that_moves_is_followed() {
 fn a_neighbour_is_doubted_before_it_is_given_up() {
     let Some(cable) = Cable::new() else { return };
     let config = cable.config("10.1.0.1");
-    let new = || Work::new(config.clone(), Interface::named("near")?, Vec::new(), Arc::default());
+    let new = || Work::new(config.clone(), Interface::named("near")?.index, Vec::new(), Arc::default());
     let mut work = cable.near.run(new).expect("entered").expect("made");
     let (peer, now, mac) = (ip("10.1.0.2"), Instant::now(), Mac([2, 0, 0, 0, 0, 0x77]));
     work.hops.insert(peer, Hop { mac: Some(mac), asked: now, doubted: false });
