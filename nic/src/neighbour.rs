@@ -1,12 +1,12 @@
 //! Which Ethernet address leads to a peer.
 //!
-//! A port that makes its own frames owns a [`Table`]: destination to the next hop's address. What it lacks it wants, through
-//! a ring; a *resolver* off the hot path finds it and answers through another. Resolvers are [`netlink`], for
-//! where the kernel knows routes and neighbours, and [`responder`], for where no kernel is on the interface. Both keep the
-//! same book (`book.rs`): what which table holds, whether it is still used, when it is given up.
+//! A port that makes its own frames owns a [`Table`]: destination to the next hop's address. What it lacks it wants,
+//! through a ring; a *resolver* off the hot path finds it and answers through another. Resolvers are [`netlink`], for
+//! where the kernel knows routes and neighbours, and [`responder`], for where no kernel is on the interface. Both keep
+//! the same book (`book.rs`): what which table holds, whether it is still used, when it is given up.
 //!
-//! A destination in use is never forgotten for its age: its table is asked whether it still sends there, the resolver asks
-//! the network again, and only what no longer answers goes.
+//! A destination in use is never forgotten for its age: its table is asked whether it still sends there, the resolver
+//! asks the network again, and only what no longer answers goes.
 
 mod book;
 pub mod netlink;

@@ -1,7 +1,7 @@
 //! Network namespaces without names and what joins them: for labs, the demo and tests.
 //!
-//! Nothing here outlives its last holder. A [`Namespace`] is a descriptor; when it and the last thread, process and socket
-//! inside are gone, however they ended, the kernel takes the namespace and every interface in it away.
+//! Nothing here outlives its last holder. A [`Namespace`] is a descriptor; when it and the last thread, process and
+//! socket inside are gone, however they ended, the kernel takes the namespace and every interface in it away.
 
 use crate::interface::{Interface, check_name};
 use crate::net;
@@ -69,8 +69,8 @@ impl Namespace {
     pub fn start_inside(&self, command: &mut Command) -> io::Result<()> {
         let fd = self.fd.try_clone()?;
         let hook = move || -> io::Result<()> { enter(fd.as_fd()) };
-        // SAFETY: between fork and exec only async-signal-safe work is allowed: the hook makes one system call by rustix,
-        // which takes no lock and allocates nothing.
+        // SAFETY: between fork and exec only async-signal-safe work is allowed: the hook makes one system call by
+        // rustix, which takes no lock and allocates nothing.
         unsafe { command.pre_exec(hook) };
         Ok(())
     }
@@ -110,8 +110,8 @@ impl Namespace {
         self.change_link(name, |link| link.attributes.push(LinkAttribute::Mtu(mtu)))
     }
 
-    /// Has the interface `name` leave the sums of what sockets send to its other end, as veth does, or not: then the kernel
-    /// makes them first, and who reads frames at the other end sees right ones.
+    /// Has the interface `name` leave the sums of what sockets send to its other end, as veth does, or not: then the
+    /// kernel makes them first, and who reads frames at the other end sees right ones.
     ///
     /// # Errors
     /// As [`Interface::named`]; else what the system says.
@@ -125,7 +125,8 @@ impl Namespace {
     /// asked whether it has it (RFC 4862's duplicate detection is off).
     ///
     /// # Errors
-    /// `InvalidInput` for what is no address with a prefix; as [`Interface::named`]; `AlreadyExists`; else what the system says.
+    /// `InvalidInput` for what is no address with a prefix; as [`Interface::named`]; `AlreadyExists`; else what the
+    /// system says.
     pub fn address(&self, name: &str, address: &str) -> io::Result<()> {
         let (ip, prefix_len) = parse_prefix(address)?;
         let index = self.interface(name)?.index;
@@ -170,7 +171,8 @@ impl Namespace {
     /// Makes a bridge `name` of the interfaces `ports`, all of them up.
     ///
     /// # Errors
-    /// `AlreadyExists`; as [`Interface::named`]; `Unsupported` when the kernel has no bridges; else what the system says.
+    /// `AlreadyExists`; as [`Interface::named`]; `Unsupported` when the kernel has no bridges; else what the system
+    /// says.
     pub fn bridge(&self, name: &str, ports: &[&str]) -> io::Result<()> {
         self.make_link(name, InfoKind::Bridge, None, Vec::new())?;
         let bridge = self.interface(name)?.index;
@@ -237,12 +239,12 @@ impl AsFd for Namespace {
     }
 }
 
-/// Makes a cable: interface `a_name` in `a`, `b_name` in `b`, both down, with `queues` queues each way and an MTU of `mtu`
-/// bytes.
+/// Makes a cable: interface `a_name` in `a`, `b_name` in `b`, both down, with `queues` queues each way and an MTU of
+/// `mtu` bytes.
 ///
 /// # Errors
-/// `InvalidInput` for names, queues or an MTU that the kernel does not take; `AlreadyExists`; `Unsupported` when the kernel
-/// has no veth; `PermissionDenied` without CAP_NET_ADMIN in both.
+/// `InvalidInput` for names, queues or an MTU that the kernel does not take; `AlreadyExists`; `Unsupported` when the
+/// kernel has no veth; `PermissionDenied` without CAP_NET_ADMIN in both.
 pub fn veth(a: &Namespace, a_name: &str, b: &Namespace, b_name: &str, queues: u32, mtu: u32) -> io::Result<()> {
     check_name(b_name)?;
     let common =

@@ -4,8 +4,8 @@
 //! | 6 to | 6 from | [4 tag] | 2 type | 20 IPv4 or 40 IPv6 | 8 UDP | payload | [padding, not ours] |
 //! ```
 //!
-//! [`parse`] and [`Template::write`] are what ports call for every frame. All that we send beside addresses, lengths, sums and
-//! payload is constant, so that no header tells one cell from another.
+//! [`parse`] and [`Template::write`] are what ports call for every frame. All that we send beside addresses, lengths,
+//! sums and payload is constant, so that no header tells one cell from another.
 
 use core::fmt;
 use core::str::FromStr;

@@ -1,7 +1,7 @@
 //! What a resolver knows of its tables: which destinations they hold, by which next hop, and for how long still.
 //!
-//! All of it is state on a clock from outside. What is to be told is kept as what is not told yet, so a table that does not
-//! listen costs no memory beyond its own size.
+//! All of it is state on a clock from outside. What is to be told is kept as what is not told yet, so a table that does
+//! not listen costs no memory beyond its own size.
 
 use super::table::Update;
 use super::{Feed, Ip};
@@ -193,8 +193,8 @@ impl Destination {
         }
     }
 
-    /// Returns whether there is something to tell. A table is not told of a MAC that is no more: the destination leaves it
-    /// when it is given up, and until then what was known may still be right.
+    /// Returns whether there is something to tell. A table is not told of a MAC that is no more: the destination leaves
+    /// it when it is given up, and until then what was known may still be right.
     fn set(&mut self, mac: Option<Mac>, give_up: Instant) -> bool {
         if mac.is_none() && (self.mac.is_some() || self.give_up > give_up) {
             self.give_up = give_up;

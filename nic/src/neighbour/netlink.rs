@@ -1,8 +1,8 @@
 //! A resolver that asks the kernel, for ports beside which the kernel is on the interface.
 //!
-//! A thread takes what tables want, asks the kernel for the route, has it resolve the next hop, and follows its changes:
-//! neighbours, routes, addresses, the link. Frames past the kernel do not tell it that a neighbour is alive, so the thread
-//! has it confirm what is in use. It keeps no state in the kernel beyond ordinary neighbour entries.
+//! A thread takes what tables want, asks the kernel for the route, has it resolve the next hop, and follows its
+//! changes: neighbours, routes, addresses, the link. Frames past the kernel do not tell it that a neighbour is alive,
+//! so the thread has it confirm what is in use. It keeps no state in the kernel beyond ordinary neighbour entries.
 
 use super::book::Book;
 use super::rate::Rate;
@@ -84,11 +84,13 @@ struct Shared {
 }
 
 impl Resolver {
-    /// Starts the thread, in the network namespace of the calling one. When this returns, the tables will hear of the link.
+    /// Starts the thread, in the network namespace of the calling one. When this returns, the tables will hear of the
+    /// link.
     ///
     /// # Errors
     /// `NotFound` when there is no such interface; `AddrNotAvailable` when it does not have the local address;
-    /// `InvalidInput` when it has no Ethernet or more tables are given than a resolver serves; else what the system says.
+    /// `InvalidInput` when it has no Ethernet or more tables are given than a resolver serves; else what the system
+    /// says.
     pub fn start(config: Config, feeds: Vec<Feed>) -> io::Result<Resolver> {
         if feeds.len() > super::book::FEEDS_MAX {
             let why = format!("{} tables for one resolver: at most {}", feeds.len(), super::book::FEEDS_MAX);

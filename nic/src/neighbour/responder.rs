@@ -1,8 +1,8 @@
 //! A resolver for ports that no kernel stands beside: it does itself what a host must on its link.
 //!
-//! It answers who asks for the port's address (ARP, neighbour solicitations), finds the next hops that tables want, on the
-//! link or by the gateway, and gives back echoes. It is state without I/O on a clock from outside: the port hands it the
-//! frames that [`concerns`] picks out of those it could not read, off the hot path, and sends what it returns.
+//! It answers who asks for the port's address (ARP, neighbour solicitations), finds the next hops that tables want, on
+//! the link or by the gateway, and gives back echoes. It is state without I/O on a clock from outside: the port hands
+//! it the frames that [`concerns`] picks out of those it could not read, off the hot path, and sends what it returns.
 //!
 //! Everything here may be forged by anybody on the link. Only next hops that some table wants are learned, answers and
 //! requests have rates, and nothing that is heard makes the state grow.
@@ -95,8 +95,8 @@ impl Responder {
     /// A responder that feeds these tables; the link counts as down.
     ///
     /// # Errors
-    /// `InvalidInput`, with what is wrong, for an address that no host may have, a prefix that is too long, a gateway that
-    /// is not on the link, or more tables than one resolver serves.
+    /// `InvalidInput`, with what is wrong, for an address that no host may have, a prefix that is too long, a gateway
+    /// that is not on the link, or more tables than one resolver serves.
     pub fn new(config: Config, feeds: Vec<Feed>, now: Instant) -> io::Result<Responder> {
         if let Some(why) = wrong(&config, feeds.len()) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
@@ -178,7 +178,8 @@ impl Responder {
         }
     }
 
-    /// Takes what tables want, asks for what is due, and lets go of what is not used. To be called every few milliseconds.
+    /// Takes what tables want, asks for what is due, and lets go of what is not used. To be called every few
+    /// milliseconds.
     pub fn turn(&mut self, now: Instant, mut send: impl FnMut(&[u8])) {
         if std::mem::take(&mut self.announce) {
             send(&messages::announcement(&self.config.local));

@@ -84,9 +84,10 @@ impl fmt::Display for Astray {
 
 /// Reads a frame as this port's.
 ///
-/// Taken are: at most one 802.1Q tag, which must be the port's (id 0 is no VLAN: IEEE 802.1Q, 6.9.1); IPv4, whose options
-/// are passed over; IPv6 without extension headers; UDP, over IPv4 also without a sum. What lies behind IP's length
-/// (Ethernet's padding) and behind UDP's (RFC 9868) is cut off. How long a payload may be is the port's to judge.
+/// Taken are: at most one 802.1Q tag, which must be the port's (id 0 is no VLAN: IEEE 802.1Q, 6.9.1); IPv4, whose
+/// options are passed over; IPv6 without extension headers; UDP, over IPv4 also without a sum. What lies behind IP's
+/// length (Ethernet's padding) and behind UDP's (RFC 9868) is cut off. How long a payload may be is the port's to
+/// judge.
 ///
 /// # Errors
 /// The first thing that is not as it must be, from Ethernet inwards.
@@ -249,8 +250,8 @@ const fn is_host_v4(ip: [u8; 4]) -> bool {
     !matches!(ip, [0 | 127 | 224..=239, ..] | [255, 255, 255, 255])
 }
 
-/// Not unspecified, loopback or a group (RFC 4291, 2.5 to 2.7), and not an IPv4 address in disguise, which would be taken
-/// for an IPv4 peer.
+/// Not unspecified, loopback or a group (RFC 4291, 2.5 to 2.7), and not an IPv4 address in disguise, which would be
+/// taken for an IPv4 peer.
 #[inline]
 const fn is_host_v6(ip: &[u8; 16]) -> bool {
     let number = u128::from_be_bytes(*ip);

@@ -53,8 +53,8 @@ fn refused(frame: &[u8], local: &Local) -> Astray {
 
 #[test]
 fn the_kernels_frames_are_ours_byte_for_byte() {
-    // Linux 6.18, sent from UDP sockets as drover-nic's `udp` sets them up, captured from the far end of a veth pair whose
-    // checksum offload was off.
+    // Linux 6.18, sent from UDP sockets as drover-nic's `udp` sets them up, captured from the far end of a veth pair
+    // whose checksum offload was off.
     let payload = b"a kernel's datagram";
     let v4 = "02000000000b02000000000a08004500002f000040004011b6bac0000201c000020211511152001bca9b61206b65726e656c277320646174616772616d";
     let v6 = "02000000000b02000000000a86dd60000000001b114020010db800000000000000000000000120010db800000000000000000000000211511152001bf32a61206b65726e656c277320646174616772616d";
@@ -310,7 +310,9 @@ fn any_payload() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read((near, far) in any_path(), ports: (u16, u16), payload in any_payload(), padding in 0..50usize) {
+    fn what_is_written_is_read(
+        (near, far) in any_path(), ports: (u16, u16), payload in any_payload(), padding in 0..50usize,
+    ) {
         let mut whole = frame(&near, &far, ports, &payload);
         prop_assert_eq!(&whole, &others_writing(&near, &far, ports, &payload));
         whole.resize(whole.len() + padding, 0x77);
@@ -321,7 +323,9 @@ proptest! {
 
     /// A device that goes on from the pseudo-header's sum ends with the sum that we would have made.
     #[test]
-    fn an_offloaded_sum_is_completed_by_the_device((near, far) in any_path(), ports: (u16, u16), payload in any_payload()) {
+    fn an_offloaded_sum_is_completed_by_the_device(
+        (near, far) in any_path(), ports: (u16, u16), payload in any_payload(),
+    ) {
         let mut whole = vec![0; near.headers_len()];
         write_headers(&mut whole, &near, ports.0, far.mac, &far.ip, ports.1, &payload, Checksum::Offload);
         whole.extend_from_slice(&payload);
@@ -336,7 +340,8 @@ proptest! {
 
     #[test]
     fn changed_frames_are_read_as_others_read_them(
-        which in any::<prop::sample::Index>(), changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        which in any::<prop::sample::Index>(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
     ) {
         let (mut whole, local) = which.get(&good()).clone();
         for (at, byte) in changes {

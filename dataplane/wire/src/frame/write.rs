@@ -7,8 +7,8 @@ use super::{
 
 /// A port's headers with all that is constant in them, and its sums: a frame adds what is its own.
 ///
-/// Time to live and hop limit are [`HOP_LIMIT`]; type of service, traffic class, flow label and identification are 0; IPv4
-/// says don't fragment.
+/// Time to live and hop limit are [`HOP_LIMIT`]; type of service, traffic class, flow label and identification are 0;
+/// IPv4 says don't fragment.
 #[derive(Clone, Copy, Debug)]
 pub struct Template {
     headers: [u8; HEADERS_MAX],
@@ -60,8 +60,8 @@ impl Template {
     /// Writes the whole of `headers`, which go before `payload` on the wire.
     ///
     /// # Panics
-    /// When `headers` is not [`headers_len`](Self::headers_len) bytes. A `payload` above [`super::PAYLOAD_MAX`], or a `to_ip` of the other
-    /// family, is a caller's bug too, which debug builds tell: no frame can be made of it.
+    /// When `headers` is not [`headers_len`](Self::headers_len) bytes. A `payload` above [`super::PAYLOAD_MAX`], or a
+    /// `to_ip` of the other family, is a caller's bug too, which debug builds tell: no frame can be made of it.
     #[inline]
     pub fn write(
         &self,
@@ -98,7 +98,8 @@ impl Template {
         }
     }
 
-    /// `pseudo` has the addresses and the protocol; `udp` has the source port. Nothing is read back that was just written.
+    /// `pseudo` has the addresses and the protocol; `udp` has the source port. Nothing is read back that was just
+    /// written.
     #[inline]
     fn write_udp(&self, udp: &mut [u8], pseudo: Sum, to_port: u16, payload: &[u8], checksum: Checksum) {
         let len = (UDP + payload.len()) as u16;

@@ -207,7 +207,8 @@ fn any_step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Whatever was said in whatever order, a destination that is still used ends up known, and one that is not is let go.
+    /// Whatever was said in whatever order, a destination that is still used ends up known, and one that is not is let
+    /// go.
     #[test]
     fn books_and_tables_agree_in_the_end(steps in prop::collection::vec(any_step(), 0..200)) {
         let mut bench = Bench::new(2, 6);

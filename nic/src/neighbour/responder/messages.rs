@@ -49,8 +49,8 @@ pub(super) fn group_mac(group: Ipv6Addr) -> Mac {
     Mac([0x33, 0x33, a, b, c, d])
 }
 
-/// The groups of Ethernet at which a port with the address `ip` must listen beside its own address and everybody's: none for
-/// IPv4; for IPv6 those who are asked for it, and those who are told that somebody has moved.
+/// The groups of Ethernet at which a port with the address `ip` must listen beside its own address and everybody's:
+/// none for IPv4; for IPv6 those who are asked for it, and those who are told that somebody has moved.
 pub fn listens_to(ip: &Ip) -> ArrayVec<Mac, 2> {
     match Family::of(ip) {
         Family::V4 => ArrayVec::new(),
@@ -58,8 +58,8 @@ pub fn listens_to(ip: &Ip) -> ArrayVec<Mac, 2> {
     }
 }
 
-/// Whether a frame that [`parse`](drover_wire::frame::parse) refused may be for a responder: to be called for those only, it
-/// spares the others the way there.
+/// Whether a frame that [`parse`](drover_wire::frame::parse) refused may be for a responder: to be called for those
+/// only, it spares the others the way there.
 #[inline]
 pub fn concerns(frame: &[u8], local: &Local) -> bool {
     let Some(Ethernet { to, from, vlan, kind, packet }) = ethernet(frame) else { return false };
@@ -307,8 +307,8 @@ fn icmp6(local: &Local, mac: Mac, to: Ipv6Addr, hop_limit: u8, message: Icmpv6Re
     })
 }
 
-/// A frame of `len` bytes behind the Ethernet header, which `fill` writes; a short one is filled up with zeros as Ethernet
-/// wants it (IEEE 802.3, 4A.2.3.2.3).
+/// A frame of `len` bytes behind the Ethernet header, which `fill` writes; a short one is filled up with zeros as
+/// Ethernet wants it (IEEE 802.3, 4A.2.3.2.3).
 fn framed(local: &Local, to: Mac, kind: u16, len: usize, fill: impl FnOnce(&mut [u8])) -> Vec<u8> {
     /// Bytes of the shortest frame, its check sequence left out.
     const SHORTEST: usize = 60;

@@ -428,10 +428,12 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    /// Whatever is heard: no panic, no growth, at most one frame back, no longer than the one that came or the shortest, and
-    /// to nobody else's benefit than the one who is named in it.
+    /// Whatever is heard: no panic, no growth, at most one frame back, no longer than the one that came or the
+    /// shortest, and to nobody else's benefit than the one who is named in it.
     #[test]
-    fn any_frames_are_borne(frames in prop::collection::vec(any_frame(), 1..20), noise in prop::collection::vec(any::<u8>(), 0..120)) {
+    fn any_frames_are_borne(
+        frames in prop::collection::vec(any_frame(), 1..20), noise in prop::collection::vec(any::<u8>(), 0..120),
+    ) {
         let now = Instant::now();
         for (_, mut b) in pairs(now) {
             b.table.mac(&ip("10.1.0.1"));
