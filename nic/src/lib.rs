@@ -11,6 +11,7 @@ pub mod conformance;
 mod endpoint;
 pub mod fault;
 mod frames;
+pub mod host;
 pub mod huge;
 pub mod interface;
 pub mod memory;
