@@ -15,7 +15,8 @@ mod writer;
 use crate::frames::FrameBox;
 use crate::ring::Producer;
 use crate::staging::{Staging, forward};
-use crate::{Capabilities, Endpoint, FRAME, Port, PortCounters, RxBurst, TxBurst};
+use crate::{BURST, Capabilities, Endpoint, FRAME, Port, PortCounters, RxBurst, TxBurst};
+use arrayvec::ArrayVec;
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -152,11 +153,17 @@ impl<P: Port> Port for Capture<P> {
     fn commit(&mut self, count: usize) -> usize {
         let at_ns = now_ns();
         let (mut asked, mut forwarded) = (0, 0);
-        for frame in self.transmit.ring.oldest(count) {
-            self.tap.take(at_ns, Way::Out, frame.peer, frame.payload());
-            asked += 1;
-            forwarded += usize::from(forward(&mut self.port, frame));
+        let mut frames = self.transmit.ring.oldest(count);
+        loop {
+            let burst: ArrayVec<_, BURST> = frames.by_ref().take(BURST).collect();
+            if burst.is_empty() {
+                break;
+            }
+            burst.iter().for_each(|frame| self.tap.take(at_ns, Way::Out, frame.peer, frame.payload()));
+            asked += burst.len();
+            forwarded += forward(&mut self.port, &burst);
         }
+        drop(frames);
         self.writing.note(self.tap.books);
         let sent = self.port.commit(forwarded);
         self.transmit.committed(count, asked - sent)

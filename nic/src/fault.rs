@@ -322,8 +322,8 @@ impl Outgoing {
     /// Sends what has been held back long enough.
     fn flush(&mut self, port: &mut impl Port, now: u64) {
         let mut sending = Sending::to(port);
-        while let Some(frame) = self.side.ripe(now) {
-            sending.send(&frame);
+        while let Some(mut frame) = self.side.ripe(now) {
+            sending.send(&mut frame);
             self.side.give(frame);
         }
         self.side.refused_late(sending.end());
@@ -338,14 +338,14 @@ impl Outgoing {
             committed += 1;
             match side.fate(now, frame.peer, frame.payload()) {
                 Fate::Pass => sending.send(frame),
-                Fate::Instead(frame) => {
-                    sending.send(&frame);
+                Fate::Instead(mut frame) => {
+                    sending.send(&mut frame);
                     side.give(frame);
                 }
                 Fate::Nothing => {}
             }
-            while let Some(frame) = side.ripe(now) {
-                sending.send(&frame);
+            while let Some(mut frame) = side.ripe(now) {
+                sending.send(&mut frame);
                 side.give(frame);
             }
         }
@@ -367,18 +367,15 @@ impl<P: Port> Sending<'_, P> {
         Sending { port, waiting: 0, refused: 0 }
     }
 
-    fn send(&mut self, frame: &FrameBox) {
-        let mut taken = forward(self.port, frame);
-        if !taken {
+    fn send(&mut self, frame: &mut FrameBox) {
+        let mut taken = forward(self.port, &[&mut *frame]);
+        if taken == 0 {
             // Its ring is full.
             self.commit();
-            taken = forward(self.port, frame);
+            taken = forward(self.port, &[frame]);
         }
-        if taken {
-            self.waiting += 1;
-        } else {
-            self.refused += 1;
-        }
+        self.waiting += taken;
+        self.refused += 1 - taken;
     }
 
     fn commit(&mut self) {

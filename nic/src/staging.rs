@@ -1,7 +1,7 @@
 //! Transmit frames that a middleware keeps until they are committed: a [`Port`] never shows again what was filled.
 
 use crate::Port;
-use crate::frames::{Frame, TxRing};
+use crate::frames::{FrameBox, TxRing};
 use crate::{PortCounters, TxBurst};
 
 /// The transmit side of a middleware: the worker's frames, and what became of them.
@@ -45,11 +45,17 @@ impl Staging {
     }
 }
 
-/// Reserves a frame of `port` and copies `frame` into it; false when the port has none free.
-pub(crate) fn forward(port: &mut impl Port, frame: &Frame) -> bool {
-    let payload = frame.payload();
-    let Some(to) = port.reserve(1, payload.len()).pop() else { return false };
-    *to.to = frame.peer;
-    to.data.copy_from_slice(payload);
-    true
+/// Reserves frames of `port` and copies these into them, in order. Returns how many it had room for.
+pub(crate) fn forward(port: &mut impl Port, frames: &[&mut FrameBox]) -> usize {
+    let mut forwarded = 0;
+    // A reservation is of one length.
+    for run in frames.chunk_by(|one, next| one.payload().len() == next.payload().len()) {
+        let len = run.first().map_or(0, |frame| frame.payload().len());
+        for (to, from) in port.reserve(run.len(), len).into_iter().zip(run) {
+            *to.to = from.peer;
+            to.data.copy_from_slice(from.payload());
+            forwarded += 1;
+        }
+    }
+    forwarded
 }

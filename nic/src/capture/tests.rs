@@ -1,6 +1,5 @@
 use super::*;
 use crate::memory::{MemoryPort, MemoryWire, port_and_wire};
-use crate::{BURST, FRAME};
 use pcap_file::DataLink;
 use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketOption;
 use pcap_file::pcapng::blocks::interface_statistics::InterfaceStatisticsOption;
