@@ -1,9 +1,8 @@
 //! An interface's driver and queues, as `ethtool -i` and `ethtool -l` ask for them (linux/ethtool.h).
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
-use std::ffi::c_void;
+use crate::interface::check_name;
+use crate::net::{any_socket, interface_call, interface_request};
 use std::io;
-use std::os::fd::AsRawFd;
 
 const GET_DRIVER: u32 = 0x3;
 const GET_CHANNELS: u32 = 0x3c;
@@ -35,6 +34,8 @@ struct ChannelCounts {
     other: u32,
     combined: u32,
 }
+
+const _: () = assert!(size_of::<ChannelCounts>() == 36);
 
 /// What drives an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,8 +74,7 @@ pub fn driver(interface: &str) -> io::Result<Driver> {
         bus: [0; 32],
         rest: [0; 64],
     };
-    // SAFETY: for this command the kernel writes one `ethtool_drvinfo`, which this structure is.
-    unsafe { ask(interface, (&raw mut info).cast()) }?;
+    ask(interface, &mut info)?;
     Ok(Driver { name: text(&info.driver), bus: text(&info.bus) })
 }
 
@@ -84,8 +84,7 @@ pub fn driver(interface: &str) -> io::Result<Driver> {
 /// As [`driver`].
 pub fn channels(interface: &str) -> io::Result<Channels> {
     let mut counts = ChannelCounts { command: GET_CHANNELS, ..ChannelCounts::default() };
-    // SAFETY: for this command the kernel writes one `ethtool_channels`, which this structure is.
-    unsafe { ask(interface, (&raw mut counts).cast()) }?;
+    ask(interface, &mut counts)?;
     Ok(Channels {
         rx: counts.rx.saturating_add(counts.combined),
         tx: counts.tx.saturating_add(counts.combined),
@@ -95,29 +94,12 @@ pub fn channels(interface: &str) -> io::Result<Channels> {
     })
 }
 
-/// Hands `request` to the interface's driver.
-///
-/// # Safety
-/// `request` points to a structure that begins with a command, as long as the kernel takes it to be for that command.
-unsafe fn ask(interface: &str, request: *mut c_void) -> io::Result<()> {
-    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-    // SAFETY: a C structure of characters and a union of integers and a pointer: all zero is a valid value.
-    let mut call: libc::ifreq = unsafe { std::mem::zeroed() };
-    let room = call.ifr_name.len() - 1;
-    if interface.is_empty() || interface.len() > room || interface.contains(['/', '\0']) {
-        let why = format!("{interface:?} is no interface name: 1 to {room} bytes without /");
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-    }
-    for (to, from) in call.ifr_name.iter_mut().zip(interface.bytes()) {
-        *to = from as libc::c_char;
-    }
-    call.ifr_ifru.ifru_data = request.cast();
-    // SAFETY: SIOCETHTOOL takes an ifreq with a name and a pointer to a request (netdevice(7)), which the caller vouches
-    // for; neither is kept.
-    if unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as libc::Ioctl, &raw mut call) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
+/// Hands `request`, one of the two structures above with its command, to the interface's driver, which fills it in.
+fn ask<T>(interface: &str, request: &mut T) -> io::Result<()> {
+    check_name(interface)?;
+    let mut call = interface_request(interface);
+    call.ifr_ifru.ifru_data = (&raw mut *request).cast();
+    interface_call(&any_socket()?, libc::SIOCETHTOOL, &mut call)
 }
 
 /// A text that ends at its first zero.
