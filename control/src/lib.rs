@@ -1,7 +1,7 @@
 //! Everything that may be slow, beside the data plane: handshakes, circuits, zones, calls, clients, the operator's CLI.
 //!
 //! ```text
-//! cli/         drover: status, check, zone, demo, lab
+//! cli/         drover: status, check, doctor, zone, demo, lab
 //! mix/         drover-control: a mix's control daemon
 //! client/      drover-client: a user's end, its calls and their RTP
 //!
@@ -15,6 +15,7 @@
 //! call/        registering, ringing, answering: a client's side
 //!
 //! lab/         networks whose keys come from a file: made, programmed, run and loaded (lab builds)
+//! doctor/      what a machine has, beside what a mix needs
 //! supervise/   a mix's two processes kept alive
 //! demo/        a voice across two zones, and what an observer sees
 //! media/       WAV, G.711, RTP, the E-model, speech-like signals
@@ -30,6 +31,7 @@ pub mod circuit;
 pub mod cli;
 pub mod client;
 pub mod demo;
+pub mod doctor;
 #[cfg(feature = "lab")]
 pub mod lab;
 pub mod link;

@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-pub use cores::Pacing;
+pub use cores::{Cpus, Pacing, parse as parse_cpus, show as show_cpus};
 pub use crypto::Crypto;
 pub use drover_wire::control::WORKERS_MAX;
 

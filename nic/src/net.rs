@@ -62,13 +62,14 @@ pub(crate) fn receive_queues(name: &str) -> io::Result<Option<u32>> {
     }
 }
 
-fn any_socket() -> io::Result<OwnedFd> {
+/// For calls about interfaces of the calling thread's network.
+pub(crate) fn any_socket() -> io::Result<OwnedFd> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
     Ok(socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?)
 }
 
 /// A name that is too long is cut off.
-fn interface_request(name: &str) -> libc::ifreq {
+pub(crate) fn interface_request(name: &str) -> libc::ifreq {
     // SAFETY: a C structure of characters and a union of integers and pointers: all zero is a valid value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     let room = request.ifr_name.len() - 1;
@@ -78,9 +79,10 @@ fn interface_request(name: &str) -> libc::ifreq {
     request
 }
 
-fn interface_call(socket: &OwnedFd, call: libc::Ioctl, request: &mut libc::ifreq) -> io::Result<()> {
+/// Makes one of the calls that take an ifreq. SIOCETHTOOL's must point to the structure of the command that it begins with.
+pub(crate) fn interface_call(socket: &OwnedFd, call: libc::Ioctl, request: &mut libc::ifreq) -> io::Result<()> {
     // SAFETY: all calls that use this take an ifreq with a name (netdevice(7)) and keep no pointer to it; SIOCETHTOOL's
-    // points to integers that live until the call is over, as many as its command has.
+    // points to a structure of its command's size (linux/ethtool.h) that lives until the call is over.
     check(unsafe { libc::ioctl(socket.as_raw_fd(), call, &raw mut *request) })
 }
 

@@ -2,6 +2,8 @@
 #![cfg(not(feature = "loom"))]
 
 use drover_nic::alloc_gate::{Counting, asked_during};
+use drover_nic::capture::{Capture, Limits};
+use drover_nic::fault::{Fault, FaultConfig, Faults};
 use drover_nic::neighbour::Table;
 use drover_nic::neighbour::responder::{self, Responder};
 use drover_nic::udp::UdpPort;
@@ -109,6 +111,31 @@ fn frames_do_not_allocate() {
         assert!(parse(&frame, &local, Checksum::Software).is_err());
     });
     assert_eq!(asked, 0);
+}
+
+#[test]
+fn captured_ports_do_not_allocate() {
+    let (at_a, at_b) = (Endpoint { ip: [1; 16], port: 1 }, Endpoint { ip: [2; 16], port: 2 });
+    let (a, b) = memory::pair(at_a, at_b, 128);
+    // So few that the ring is full and the bound is reached on the way.
+    let limits = Limits { packets: 1000, ring: 16, ..Limits::default() };
+    let mut a = Capture::into_writer(a, at_a, limits, std::io::sink()).expect("a capture");
+    let mut b = Capture::into_writer(b, at_b, limits, std::io::sink()).expect("a capture");
+    assert_eq!(asked_during(|| traffic(&mut a, &mut b, at_b)), 0);
+    assert!(a.books().captured > 0 && b.books().captured > 0);
+}
+
+#[test]
+fn ports_with_faults_do_not_allocate() {
+    let (at_a, at_b) = (Endpoint { ip: [1; 16], port: 1 }, Endpoint { ip: [2; 16], port: 2 });
+    let (a, b) = memory::pair(at_a, at_b, 128);
+    let faults = Faults { loss: 0.1, duplicate: 0.3, corrupt: 0.1, reorder: 0.3, delay: 0.3, ..Faults::NONE };
+    let config = FaultConfig { receive: faults.clone(), transmit: faults, hold: 50, seed: 1 };
+    let mut a = Fault::new(a, &config).expect("a bad wire");
+    let mut b = Fault::new(b, &config).expect("a bad wire");
+    assert_eq!(asked_during(|| traffic(&mut a, &mut b, at_b)), 0);
+    let (there, back) = (a.transmitted(), b.received());
+    assert!(there.spared > 0 && there.passed > 0 && back.corrupted > 0 && back.reordered > 0, "{there:?} {back:?}");
 }
 
 #[test]

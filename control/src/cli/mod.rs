@@ -1,6 +1,7 @@
 //! The operator's command line. Each subcommand is a module; this one parses, prints errors and sets the exit status.
 
 mod check;
+mod doctor;
 mod lab;
 mod run_mix;
 mod status;
@@ -30,6 +31,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Checks a data plane's configuration file and says how much memory it takes
     Check(check::CheckArgs),
+    /// Looks at this machine and says what a mix on it lacks, with the commands that mend it
+    Doctor(doctor::DoctorArgs),
     /// Runs a mix: its data plane and control daemon, started again when they die
     RunMix(run_mix::RunMixArgs),
     /// Makes and checks zones: identities, certificates and the signed document
@@ -47,11 +50,13 @@ enum Command {
 }
 
 /// Runs the program of this process's arguments. Errors go to standard error as what, where and mend; the status is 0 for
-/// success, 1 for failure, 2 for a command line that does not parse, and in `drover zone` for any input that is wrong.
+/// success, 1 for failure, 2 for a command line that does not parse, in `drover zone` for any input that is wrong, and in
+/// `drover doctor` for a configuration that is; 3 when `drover doctor` finds something missing.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Status(args) => status::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Doctor(args) => return doctor::run(&args),
         Command::RunMix(args) => run_mix::run(&args),
         Command::Zone(command) => match zone::run(&command) {
             Err(zone::Failure::Input(error)) => {
@@ -91,7 +96,7 @@ mod tests {
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
         let help = Cli::command().render_long_help().to_string();
-        for word in ["status", "check", "demo", "lab", "constant rate"] {
+        for word in ["status", "check", "doctor", "demo", "lab", "constant rate"] {
             assert!(help.contains(word), "{help}");
         }
     }
@@ -102,6 +107,8 @@ mod tests {
             "drover status --json /run/m1.sock",
             "drover status --socket /run/m1.sock",
             "drover check m1.toml",
+            "drover doctor",
+            "drover doctor --config m1.toml --interface eth0 --port af_xdp --require-zero-copy --json",
             "drover run-mix m1.toml",
             "drover run-mix --adopt m1.toml",
             "drover demo --seconds 2 --cell 512 --rate 60 --seed 7 --json --ipv6 --tick-us 500",
@@ -116,7 +123,8 @@ mod tests {
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }
-        for line in ["drover", "drover status", "drover demo --seconds x", "drover lab keys"] {
+        let wrong = ["drover doctor --interface ../eth0", "drover doctor --port tap", "drover doctor m1.toml"];
+        for line in ["drover", "drover status", "drover demo --seconds x", "drover lab keys"].into_iter().chain(wrong) {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }

@@ -10,7 +10,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Numbers of processors.
-pub(super) type Cpus = BTreeSet<u16>;
+pub type Cpus = BTreeSet<u16>;
 
 /// The highest number of a processor that is read.
 const CPU_MAX: u16 = u16::MAX - 1;
@@ -28,7 +28,7 @@ pub struct Pacing {
 
 /// Reads a list as the kernel writes it (`Documentation/admin-guide/cputopology.rst`): `0-3,8`; none where it is no list.
 /// An empty one may be written as `(null)`.
-fn parse(text: &str) -> Option<Cpus> {
+pub fn parse(text: &str) -> Option<Cpus> {
     let text = text.trim();
     if text.is_empty() || text == "(null)" {
         return Some(Cpus::new());
@@ -51,7 +51,7 @@ fn parse(text: &str) -> Option<Cpus> {
 }
 
 /// Writes a list as the kernel does.
-pub(super) fn show(cpus: &Cpus) -> String {
+pub fn show(cpus: &Cpus) -> String {
     let mut ranges: Vec<(u16, u16)> = Vec::new();
     for cpu in cpus {
         match ranges.last_mut() {
