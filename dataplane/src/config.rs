@@ -6,6 +6,7 @@
 mod check;
 mod cores;
 mod crypto;
+mod port;
 
 use crate::class::Rate;
 use crate::limits::{BEST_EFFORT_PER_LINK, CIRCUITS_MAX, LINKS_MAX, POOL_MAX, RAW_WAITING_MAX};
@@ -23,6 +24,7 @@ use std::path::PathBuf;
 
 pub use cores::{Cpus, Pacing, parse as parse_cpus, show as show_cpus};
 pub use crypto::Crypto;
+pub use port::{CaptureConfig, DpdkPort, PAYLOAD, PortConfig};
 pub use drover_wire::control::WORKERS_MAX;
 
 /// Length of a tick, µs.
@@ -78,10 +80,12 @@ pub struct WorkerConfig {
     pub listen: SocketAddr,
     /// The core that it is pinned to.
     pub core: Option<u16>,
+    /// The interface's queue that is its own; 0, and without a meaning, over UDP sockets.
+    pub queue: u16,
 }
 
 /// A checked configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The zone's cell size.
     pub cell: CellSize,
@@ -99,10 +103,17 @@ pub struct Config {
     pub sizes: Sizes,
     /// The crypto back end.
     pub crypto: Crypto,
+    /// What the workers send and receive by.
+    pub port: PortConfig,
+    /// What passes is captured; nothing is, unless it is asked for.
+    pub capture: Option<CaptureConfig>,
     /// The workers.
     pub workers: Vec<WorkerConfig>,
     /// How each of them is paced, with `auto` decided.
     pub pacings: Vec<Pacing>,
+    /// The wire is bad on purpose.
+    #[cfg(feature = "lab")]
+    pub fault: Option<drover_nic::fault::FaultConfig>,
     /// A property to break, from the command line only.
     #[cfg(feature = "lab")]
     pub lab_break: Option<crate::lab::Break>,
@@ -183,9 +194,13 @@ impl Config {
         let _ = writeln!(text, "cell          {} bytes; records of {} bytes", self.cell, self.cell.record_len());
         let _ = writeln!(text, "control       {}", self.socket.display());
         let _ = writeln!(text, "crypto        {}", self.crypto);
+        let _ = writeln!(text, "port          {}", self.port.name());
+        if let Some(capture) = &self.capture {
+            let _ = writeln!(text, "capture       {}: {}", capture.file.display(), drover_nic::capture::WARNING);
+        }
         let _ = writeln!(text, "pacing        {}, ticks of {} us", self.policy.name(), self.tick_us);
         let _ = writeln!(text, "mixing        {}, for circuits that own no slot", self.mixing);
-        for (at, (WorkerConfig { listen, core }, pacing)) in self.workers.iter().zip(&self.pacings).enumerate() {
+        for (at, (WorkerConfig { listen, core, .. }, pacing)) in self.workers.iter().zip(&self.pacings).enumerate() {
             let core = core.map_or_else(|| "not pinned".to_owned(), |core| format!("core {core}"));
             let _ = writeln!(text, "worker {at:<6} {listen}, {core}, {}: {}", pacing.policy.name(), pacing.reason);
         }

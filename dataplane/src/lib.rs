@@ -25,6 +25,7 @@ pub mod link;
 pub mod mixing;
 pub mod owners;
 pub mod pool;
+pub mod ports;
 pub mod process;
 pub mod publish;
 pub mod punt;

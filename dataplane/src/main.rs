@@ -1,12 +1,12 @@
 //! `drover-dataplane`: runs a mix's data plane from a configuration file.
 //!
 //! Exit codes: 0 after SIGTERM or SIGINT, 1 when it could not start or a thread failed, 2 for a wrong command line or
-//! configuration.
+//! configuration, 3 when the machine lacks what a port needs.
 
 #![forbid(unsafe_code)]
 
 use clap::Parser;
-use drover_dataplane::config::Config;
+use drover_dataplane::config::{Config, PortConfig};
 use drover_dataplane::process::{Running, launch};
 use drover_dataplane::terminal::NoTerminal;
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -37,6 +37,9 @@ struct Arguments {
     lab_break: Option<drover_dataplane::lab::Break>,
     /// The configuration file (TOML)
     config: PathBuf,
+    /// More arguments for DPDK's environment, behind those of `port.eal`
+    #[arg(last = true, value_name = "EAL")]
+    eal: Vec<String>,
 }
 
 const EXAMPLE: &str = "\
@@ -62,17 +65,36 @@ fn main() -> ExitCode {
     };
     #[cfg(feature = "lab")]
     let config = Config { lab_break: arguments.lab_break, ..config };
+    let config = match with_eal(config, arguments.eal) {
+        Ok(config) => config,
+        Err(text) => {
+            eprintln!("drover-dataplane: {text}");
+            return ExitCode::from(2);
+        }
+    };
     if arguments.check {
         println!("{}", config.describe());
         return ExitCode::SUCCESS;
     }
     match serve(&config) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(text) => {
+        Err((text, status)) => {
             eprintln!("drover-dataplane: {text}");
-            ExitCode::from(1)
+            ExitCode::from(status)
         }
     }
+}
+
+fn with_eal(mut config: Config, eal: Vec<String>) -> Result<Config, String> {
+    match &mut config.port {
+        PortConfig::Dpdk(port) => port.eal.extend(eal),
+        _ if eal.is_empty() => {}
+        other => {
+            let kind = other.name();
+            return Err(format!("-- {}: arguments for DPDK, and port.kind is \"{kind}\": leave them out", eal.join(" ")));
+        }
+    }
+    Ok(config)
 }
 
 fn read(path: &Path) -> Result<Config, String> {
@@ -84,15 +106,16 @@ fn read(path: &Path) -> Result<Config, String> {
     Config::parse(&text).map_err(|problems| problems.to_string())
 }
 
-fn serve(config: &Config) -> Result<(), String> {
+/// Runs until it is told to stop; what went wrong, and the exit code for that.
+fn serve(config: &Config) -> Result<(), (String, u8)> {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGTERM, SIGINT] {
         // The second signal ends the process at once.
         signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&stop))
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
-            .map_err(|error| format!("signal {signal}: {error}"))?;
+            .map_err(|error| (format!("signal {signal}: {error}"), 1))?;
     }
-    let running = launch(config, |_| NoTerminal).map_err(|error| error.to_string())?;
+    let running = launch(config, |_| NoTerminal).map_err(|error| (error.to_string(), error.exit_status))?;
     // Nobody asked for a slower one.
     if config.crypto.fallen_from().is_some() {
         eprintln!("drover-dataplane: crypto: {}", config.crypto);
@@ -103,7 +126,7 @@ fn serve(config: &Config) -> Result<(), String> {
     }
     let failure = running.failure();
     running.stop();
-    failure.map_or(Ok(()), Err)
+    failure.map_or(Ok(()), |text| Err((text, 1)))
 }
 
 fn ready(running: &Running) -> String {

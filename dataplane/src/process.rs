@@ -3,7 +3,8 @@
 use crate::command::{Command, Event};
 use crate::config::{Config, Policy};
 use crate::handoff::Handoff;
-use crate::limits::{COMMAND_RING, HANDOFF_RING, RAW_WAITING_MAX};
+use crate::limits::{COMMAND_RING, HANDOFF_RING};
+use crate::ports;
 use crate::publish::{self, Publisher};
 use crate::punt::{self, Punts};
 use crate::run::{self, Rhythm};
@@ -12,13 +13,14 @@ use crate::service::requests::{Service, WorkerEnds};
 use crate::service::shadow::Shadow;
 use crate::service::socket::{Allowed, Listener, Sockets};
 use crate::state::State;
-use crate::status::Status;
+use crate::status::{Bound, Status};
 use crate::terminal::Terminal;
 use crate::worker::{ServiceEnds, Worker};
 use drover_crypto::Suite;
 use drover_crypto::backend::WithSuite;
+use drover_nic::OpenError;
+use drover_nic::any::AnyPort;
 use drover_nic::ring::queue;
-use drover_nic::udp::UdpPort;
 use drover_wire::cell::CellSize;
 use drover_wire::control::BootId;
 use mio::Waker;
@@ -37,11 +39,20 @@ use std::thread::{self, JoinHandle};
 pub struct LaunchError {
     what: String,
     why: String,
+    /// What a program ends with for this: 1, or what a port that cannot be opened says.
+    pub exit_status: u8,
 }
 
 impl LaunchError {
     fn new(what: impl fmt::Display, why: impl fmt::Display) -> LaunchError {
-        LaunchError { what: what.to_string(), why: why.to_string() }
+        LaunchError { what: what.to_string(), why: why.to_string(), exit_status: 1 }
+    }
+}
+
+impl From<OpenError> for LaunchError {
+    fn from(error: OpenError) -> LaunchError {
+        let OpenError { kind, what, why, mend } = error;
+        LaunchError { what, why: format!("{why}; {mend}"), exit_status: kind.exit_status() }
     }
 }
 
@@ -181,8 +192,9 @@ fn start<C: Suite, T: Terminal + 'static, const S: usize>(
     let listener = Listener::bind(&config.socket, &allowed).map_err(socket_error)?;
     let (sockets, waker) = Sockets::new(listener, allowed).map_err(socket_error)?;
 
-    let ports = open_ports(config)?;
-    let listens: Vec<_> = ports.iter().map(UdpPort::local_addr).collect();
+    let ports = ports::open(config)?;
+    let listens: Vec<_> = ports.iter().map(AnyPort::local_addr).collect();
+    let bound: Vec<_> = ports.iter().map(Bound::of).collect();
     let count = ports.len();
     let segment = publish::segment(count, config.sizes.links);
     let segment = Arc::new(segment.map_err(|error| LaunchError::new("shared memory for counters", error))?);
@@ -214,7 +226,7 @@ fn start<C: Suite, T: Terminal + 'static, const S: usize>(
     drop(ready);
     let pool_bytes = wait_ready(&readies, count)?;
 
-    let status = Status::new(boot, config, &listens, pool_bytes, segment);
+    let status = Status::new(boot, config, &listens, bound, pool_bytes, segment);
     let shadow = Shadow::new(config.sizes, config.window_ns(), listens);
     let service = Service::<C, T>::new(status, shadow, ends, config.horizon_ns());
     running.spawn("drover-service".to_owned(), move |shared| {
@@ -223,17 +235,6 @@ fn start<C: Suite, T: Terminal + 'static, const S: usize>(
         }
     })?;
     Ok(running)
-}
-
-fn open_ports(config: &Config) -> Result<Vec<UdpPort>, LaunchError> {
-    let workers = config.workers.iter().enumerate();
-    let open = |(at, worker): (usize, &crate::config::WorkerConfig)| {
-        let listen = worker.listen;
-        // Frames beside those of slots, for datagrams of control.
-        let frames = (config.sizes.transmit + RAW_WAITING_MAX).min(drover_nic::udp::MAX_TX_RING);
-        UdpPort::bind(listen, frames).map_err(|error| LaunchError::new(format!("worker[{at}].listen {listen}"), error))
-    };
-    workers.map(open).collect()
 }
 
 /// Waits until every worker has its memory; the bytes of all pools.
@@ -250,7 +251,7 @@ fn wait_ready(readies: &mpsc::Receiver<Result<usize, LaunchError>>, workers: usi
 struct Parts<C: Suite, T: Terminal, const S: usize> {
     worker: u8,
     config: Config,
-    port: UdpPort,
+    port: AnyPort,
     handoff: Handoff<S>,
     service: ServiceEnds<C, T>,
     punts: Punts,

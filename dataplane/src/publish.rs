@@ -16,15 +16,17 @@ use crate::terminal::Terminal;
 use crate::worker::Worker;
 use drover_crypto::Suite;
 use drover_nic::shm::Segment;
-use drover_nic::{Port, PortCounters};
+use drover_nic::{DETAILS, Port, PortCounters};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 /// The shortest time between two publications of a worker, ns.
 pub const EVERY_NS: u64 = 1_000_000;
+/// The same of what a port counts for itself: it may ask the system.
+const DETAILS_EVERY_NS: u64 = 1_000_000_000;
 /// Words of a worker's block, without the lab's.
-const BLOCK: usize = 1 + 1 + 4 + DropReason::COUNT + 3 * CLASSES_MAX + LATENESS_BUCKETS + 5 + 1;
+const BLOCK: usize = 1 + 1 + 4 + DropReason::COUNT + 3 * CLASSES_MAX + LATENESS_BUCKETS + 5 + DETAILS + 1;
 /// Words of the lab's part of a block.
 const LAB: usize = if cfg!(feature = "lab") { 8 } else { 0 };
 /// Words of a block, whole cache lines.
@@ -59,6 +61,8 @@ pub struct Publisher {
     segment: Arc<Segment>,
     worker: usize,
     next_at: u64,
+    details: [u64; DETAILS],
+    next_details_at: u64,
     #[cfg(feature = "lab")]
     rows: Rows,
 }
@@ -82,6 +86,8 @@ impl Publisher {
             segment,
             worker,
             next_at: 0,
+            details: [0; DETAILS],
+            next_details_at: 0,
         }
     }
 
@@ -92,6 +98,11 @@ impl Publisher {
             return;
         }
         self.next_at = now + EVERY_NS;
+        if now >= self.next_details_at {
+            self.next_details_at = now + DETAILS_EVERY_NS;
+            self.details.iter_mut().zip(worker.port.details()).for_each(|(word, (_, value))| *word = value);
+        }
+        let details = &self.details;
         let state = &worker.state;
         let Some(words) = self.segment.words().get(self.worker * STRIDE..) else { return };
         write(words, |w| {
@@ -99,6 +110,7 @@ impl Publisher {
             put_counters(w, &state.counters);
             let PortCounters { received, sent, refused, discarded, oversized } = worker.port.counters();
             w.put_all(&[received, sent, refused, discarded, oversized]);
+            w.put_all(details);
             w.put(state.classes.iter().map(|class| class.len() as u64).sum());
             #[cfg(feature = "lab")]
             put_lab(w, &state.counters.lab, state.waiting());
@@ -143,6 +155,8 @@ pub struct Published {
     pub counters: Counters,
     /// What its port counted.
     pub port: PortCounters,
+    /// What its port counts for itself, in the port's own order.
+    pub details: [u64; DETAILS],
     /// Its links.
     pub links: u64,
     /// Cells waiting.
@@ -178,6 +192,7 @@ pub fn read(segment: &Segment, worker: usize) -> Option<Published> {
         for count in [&mut port.received, &mut port.sent, &mut port.refused, &mut port.discarded, &mut port.oversized] {
             *count = r.take();
         }
+        p.details.iter_mut().for_each(|count| *count = r.take());
         p.links = r.take();
         #[cfg(feature = "lab")]
         take_lab(r, &mut p);
@@ -338,8 +353,8 @@ mod tests {
             counters
         });
         assert_eq!(read, Some(counters));
-        // The block holds all of it: beside the counters there are a sequence, an instant, five of the port, the links.
-        let used = 4 + DropReason::COUNT + 3 * CLASSES_MAX + LATENESS_BUCKETS + 1 + 1 + 5 + 1;
+        // The block holds all of it: beside the counters there are a sequence, an instant, the port's, the links.
+        let used = 4 + DropReason::COUNT + 3 * CLASSES_MAX + LATENESS_BUCKETS + 1 + 1 + 5 + DETAILS + 1;
         assert!((used + LAB..used + LAB + 8).contains(&STRIDE), "{STRIDE}");
     }
 

@@ -10,6 +10,8 @@ use crate::mixing::Mixing;
 use crate::publish::{self, Published};
 use crate::service::shadow::{ClassEntry, Shadow};
 use crate::state::Sizes;
+use drover_nic::Port;
+use drover_nic::any::AnyPort;
 use drover_nic::shm::Segment;
 use drover_wire::cell::CellSize;
 use drover_wire::control::{Address, BootId, ClassKind, Welcome, WorkerInfo, Workers};
@@ -20,6 +22,25 @@ use std::sync::Arc;
 /// Links of one page of the lab's report: no page is longer than a message.
 #[cfg(feature = "lab")]
 const LINKS_A_PAGE: usize = 200;
+
+/// What a worker's port was really opened as.
+#[derive(Clone, Debug)]
+pub struct Bound {
+    /// The kind of port.
+    port: &'static str,
+    /// For people.
+    text: String,
+    /// What it counts for itself, by name.
+    details: Vec<&'static str>,
+}
+
+impl Bound {
+    /// What `port` is.
+    pub fn of(port: &AnyPort) -> Bound {
+        let details = port.details().iter().map(|(name, _)| *name).collect();
+        Bound { port: port.capabilities().name, text: port.describe(), details }
+    }
+}
 
 /// What status is made of.
 pub struct Status {
@@ -36,6 +57,7 @@ pub struct Status {
     started: u64,
     pool_bytes: usize,
     workers: Vec<(SocketAddr, Option<u16>)>,
+    bound: Vec<Bound>,
     segment: Arc<Segment>,
     /// What the service thread dropped of what each worker handed over.
     handed_drops: Vec<[u64; DropReason::COUNT]>,
@@ -44,11 +66,12 @@ pub struct Status {
 }
 
 impl Status {
-    /// The status of a data plane that was made of `config` and listens on `listens`.
+    /// The status of a data plane that was made of `config` and listens on `listens` by ports that are `bound` so.
     pub fn new(
         boot: BootId,
         config: &Config,
         listens: &[SocketAddr],
+        bound: Vec<Bound>,
         pool_bytes: usize,
         segment: Arc<Segment>,
     ) -> Self {
@@ -66,6 +89,7 @@ impl Status {
             last: vec![Published::default(); workers.len()],
             handed_drops: vec![[0; DropReason::COUNT]; workers.len()],
             workers,
+            bound,
             segment,
         }
     }
@@ -148,7 +172,12 @@ impl Status {
     }
 
     fn worker(&self, worker: usize) -> Value {
-        let Published { at_ns, counters, port, links, .. } = &self.last[worker];
+        let Published { at_ns, counters, port, details, links, .. } = &self.last[worker];
+        let bound = &self.bound[worker];
+        // What has happened: a count that is 0 says nothing.
+        let details: Map<String, Value> = bound.details.iter().zip(details).filter(|(_, count)| **count > 0)
+            .map(|(name, count)| ((*name).to_owned(), (*count).into()))
+            .collect();
         let (listen, core) = self.workers[worker];
         let Pacing { policy, reason } = &self.pacings[worker];
         let drops: Map<String, Value> = DropReason::ALL
@@ -163,6 +192,9 @@ impl Status {
             "worker": worker,
             "listen": listen.to_string(),
             "core": core,
+            "port": bound.port,
+            "bound": bound.text,
+            "port_details": details,
             "policy": policy.name(),
             "policy_reason": reason,
             "published_ns": at_ns,

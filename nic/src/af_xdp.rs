@@ -35,5 +35,5 @@ pub use features::Features;
 pub use generator::Generator;
 pub use group::open;
 pub use launch::LaunchTime;
-pub use port::{AfXdpPort, Bound, PortDetails};
+pub use port::{AfXdpPort, Bound};
 pub use umem::{HugePages, Pages};

@@ -15,7 +15,7 @@ mod writer;
 use crate::frames::FrameBox;
 use crate::ring::Producer;
 use crate::staging::{Staging, forward};
-use crate::{BURST, Capabilities, Endpoint, FRAME, Port, PortCounters, RxBurst, TxBurst};
+use crate::{BURST, Capabilities, Endpoint, FRAME, Port, PortCounters, PortDetails, RxBurst, TxBurst};
 use arrayvec::ArrayVec;
 use std::fs::OpenOptions;
 use std::io::{self, ErrorKind, Write};
@@ -102,6 +102,11 @@ impl<P: Port> Capture<P> {
         Ok(Capture { transmit: Staging::of(&port), port, tap, writing })
     }
 
+    /// The port below.
+    pub fn below(&self) -> &P {
+        &self.port
+    }
+
     /// What has been captured.
     pub fn books(&self) -> Books {
         self.tap.books
@@ -131,6 +136,10 @@ fn check(limits: Limits) -> io::Result<()> {
 }
 
 impl<P: Port> Port for Capture<P> {
+    fn details(&self) -> PortDetails {
+        self.port.details()
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.port.capabilities()
     }

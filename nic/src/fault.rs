@@ -7,7 +7,7 @@ mod side;
 
 use crate::frames::FrameBox;
 use crate::staging::{Staging, forward};
-use crate::{BURST, Capabilities, Port, PortCounters, RxBurst, RxFrame, TxBurst};
+use crate::{BURST, Capabilities, Port, PortCounters, PortDetails, RxBurst, RxFrame, TxBurst};
 use arrayvec::ArrayVec;
 use side::{Fate, Side};
 use std::fmt;
@@ -185,6 +185,11 @@ impl<P: Port, C: Clock> Fault<P, C> {
         }
     }
 
+    /// The port below.
+    pub fn below(&self) -> &P {
+        &self.port
+    }
+
     /// The port below. What is held back is lost.
     pub fn into_inner(self) -> P {
         self.port
@@ -196,6 +201,10 @@ fn untouched(frames: u64) -> FaultCounters {
 }
 
 impl<P: Port, C: Clock> Port for Fault<P, C> {
+    fn details(&self) -> PortDetails {
+        self.port.details()
+    }
+
     fn capabilities(&self) -> Capabilities {
         self.port.capabilities()
     }

@@ -6,6 +6,7 @@
 
 pub mod af_xdp;
 pub mod alloc_gate;
+pub mod any;
 pub mod capture;
 pub mod child;
 pub mod conformance;
@@ -35,4 +36,4 @@ pub mod udp;
 
 pub use endpoint::Endpoint;
 pub use open_error::{OpenError, OpenErrorKind};
-pub use port::{BURST, Capabilities, FRAME, Port, PortCounters, RxBurst, RxFrame, TxBurst, TxFrame};
+pub use port::{BURST, Capabilities, DETAILS, FRAME, Port, PortCounters, PortDetails, RxBurst, RxFrame, TxBurst, TxFrame};

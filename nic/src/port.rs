@@ -29,7 +29,17 @@ pub trait Port: Send {
     fn reserved(&self) -> usize;
     /// What this port has done.
     fn counters(&self) -> PortCounters;
+    /// What it has done beyond that, by name, always in the same order. May ask the system: not for every turn.
+    fn details(&self) -> PortDetails {
+        PortDetails::new()
+    }
 }
+
+/// Names and values of what a port counts for itself: reasons why a frame was none of its own, and such.
+pub type PortDetails = ArrayVec<(&'static str, u64), DETAILS>;
+
+/// The most that a port counts for itself.
+pub const DETAILS: usize = 32;
 
 /// A received datagram. Valid until the port's next `receive`.
 #[derive(Clone, Copy, Debug)]

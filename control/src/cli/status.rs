@@ -1,6 +1,6 @@
 //! `drover status`: how a data plane is, from two readings a moment apart.
 
-use crate::report::text::{Align, Table, bytes, count, duration, number};
+use crate::report::text::{Align, Table, bytes, clean, count, duration, number};
 use crate::socket::ControlSocket;
 use crate::socket::reports::{MixingStatus, Status, WorkerStatus};
 use clap::Args;
@@ -76,6 +76,7 @@ fn render(first: &Status, second: &Status, out: &mut String) -> std::fmt::Result
     if !second.crypto.is_empty() {
         writeln!(out, "crypto {} ({})", second.crypto, second.crypto_reason)?;
     }
+    ports(second, out)?;
     let (links, circuits, ends) = (count(*links), count(*circuits), count(*ends));
     writeln!(out, "links {links}, circuits {circuits}, ends of calls {ends}\n")?;
     writeln!(out, "{}", workers(first, second))?;
@@ -97,6 +98,18 @@ fn render(first: &Status, second: &Status, out: &mut String) -> std::fmt::Result
         table.row([reason, count(all), count(new), text.to_owned()]);
     }
     write!(out, "{table}")
+}
+
+/// What each worker's port was really opened as, and what it counted for itself.
+fn ports(status: &Status, out: &mut String) -> std::fmt::Result {
+    for WorkerStatus { worker, port, bound, port_details, .. } in status.workers.iter().filter(|w| !w.port.is_empty()) {
+        write!(out, "port of worker {worker}: {port} ({})", clean(bound))?;
+        for (name, value) in port_details {
+            write!(out, ", {} {}", clean(name), count(*value))?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
 }
 
 /// Why the workers are paced as they are: one line where all have one reason.

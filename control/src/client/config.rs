@@ -60,7 +60,7 @@ const DATA_PLANE: [(&str, &str); 6] = [
 ];
 
 /// A checked configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ClientConfig {
     /// The embedded data plane's: one worker, paced by ticks.
     pub data_plane: Config,

@@ -70,6 +70,12 @@ pub struct WorkerStatus {
     pub listen: String,
     /// The core that it is pinned to.
     pub core: Option<i64>,
+    /// The kind of its port.
+    pub port: String,
+    /// What that was really opened as.
+    pub bound: String,
+    /// What the port counts for itself, by name; what never happened is left out.
+    pub port_details: BTreeMap<String, u64>,
     /// What paces it: `tick` or `spin`.
     pub policy: String,
     /// Why.

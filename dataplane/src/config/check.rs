@@ -1,6 +1,7 @@
 //! From text to a checked configuration: a table is read key by key, and whatever is left over is unknown.
 
 use super::cores::{self, Host};
+use super::port::{self, PortConfig};
 use super::*;
 use std::collections::HashMap;
 use std::fs;
@@ -22,9 +23,13 @@ impl<'p> Reader<'p> {
         Reader { path: path.to_owned(), table, known: Vec::new(), problems }
     }
 
-    fn take(&mut self, key: &'static str) -> Option<Value> {
+    pub(super) fn take(&mut self, key: &'static str) -> Option<Value> {
         self.known.push(key);
         self.table.remove(key)
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
     }
 
     pub(super) fn problem(
@@ -42,7 +47,23 @@ impl<'p> Reader<'p> {
         });
     }
 
-    fn number(&mut self, key: &'static str, range: RangeInclusive<u64>, default: u64) -> u64 {
+    /// A number, or nothing, which means `otherwise`.
+    pub(super) fn maybe_number(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<u64>,
+        otherwise: &str,
+    ) -> Option<u64> {
+        let value = self.take(key)?;
+        let number = value.as_integer().and_then(|n| u64::try_from(n).ok()).filter(|n| range.contains(n));
+        if number.is_none() {
+            let allowed = format!("a whole number, {} to {}: {otherwise}", range.start(), range.end());
+            self.problem(key, &value, allowed, "choose within the range, or leave it out");
+        }
+        number
+    }
+
+    pub(super) fn number(&mut self, key: &'static str, range: RangeInclusive<u64>, default: u64) -> u64 {
         let Some(value) = self.take(key) else { return default };
         match value.as_integer().and_then(|n| u64::try_from(n).ok()).filter(|n| range.contains(n)) {
             Some(number) => number,
@@ -66,12 +87,15 @@ impl<'p> Reader<'p> {
     }
 
     fn section(&mut self, key: &'static str) -> Table {
-        match self.take(key) {
-            None => Table::new(),
-            Some(Value::Table(table)) => table,
-            Some(other) => {
+        self.maybe_section(key).unwrap_or_default()
+    }
+
+    fn maybe_section(&mut self, key: &'static str) -> Option<Table> {
+        match self.take(key)? {
+            Value::Table(table) => Some(table),
+            other => {
                 self.problem(key, other, format!("a table, [{key}]"), format!("write its keys below a line [{key}]"));
-                Table::new()
+                None
             }
         }
     }
@@ -110,6 +134,9 @@ fn read(table: Table, problems: &mut Vec<Problem>) -> Config {
     let cell = cell_size(&mut root);
     let (control, pacing, mixing) = (root.section("control"), root.section("pacing"), root.section("mixing"));
     let (limits, crypto) = (root.section("limits"), root.section("crypto"));
+    let (port, capture) = (root.section("port"), root.maybe_section("capture"));
+    #[cfg(feature = "lab")]
+    let fault = root.maybe_section("fault");
     let workers = root.take("worker");
     root.finish();
 
@@ -119,7 +146,10 @@ fn read(table: Table, problems: &mut Vec<Problem>) -> Config {
     let sizes = read_limits(limits, problems);
     let crypto = Crypto::read(crypto, problems);
     let host = Host::read();
-    let workers = read_workers(workers, &host, problems);
+    let port = port::read(port, problems);
+    let capture = port::read_capture(capture, problems);
+    let workers = read_workers(workers, &host, port != PortConfig::Udp, problems);
+    port::addresses_fit(&port, &workers, problems);
     let pacings = host.decide(policy, &workers);
     #[cfg(feature = "lab")]
     published_links_fit(&sizes, workers.len(), problems);
@@ -132,8 +162,12 @@ fn read(table: Table, problems: &mut Vec<Problem>) -> Config {
         mixing,
         sizes,
         crypto,
+        port,
+        capture,
         workers,
         pacings,
+        #[cfg(feature = "lab")]
+        fault: port::read_fault(fault, problems),
         #[cfg(feature = "lab")]
         lab_break: None,
     }
@@ -258,7 +292,12 @@ fn read_limits(table: Table, problems: &mut Vec<Problem>) -> Sizes {
     Sizes { links, circuits, pool, transmit }
 }
 
-fn read_workers(value: Option<Value>, host: &Host, problems: &mut Vec<Problem>) -> Vec<WorkerConfig> {
+fn read_workers(
+    value: Option<Value>,
+    host: &Host,
+    has_queues: bool,
+    problems: &mut Vec<Problem>,
+) -> Vec<WorkerConfig> {
     let mut bad = |value: String, allowed: &str, mend: &str| {
         let (allowed, mend) = (allowed.to_owned(), mend.to_owned());
         problems.push(Problem { key: "worker".to_owned(), value, allowed, mend });
@@ -278,14 +317,15 @@ fn read_workers(value: Option<Value>, host: &Host, problems: &mut Vec<Problem>) 
         let allowed = format!("1 to {WORKERS_MAX} workers");
         bad(format!("({} workers)", tables.len()), &allowed, if tables.is_empty() { one } else { "remove some" });
     }
-    let (mut ports, mut pinned) = (HashMap::new(), HashMap::new());
+    let (mut ports, mut pinned, mut queues) = (HashMap::new(), HashMap::new(), HashMap::new());
     let mut workers = Vec::new();
     for (at, table) in tables.into_iter().enumerate() {
         let mut reader = Reader::new(&format!("worker[{at}]."), table, problems);
         let listen = listen(&mut reader, at, &mut ports);
         let core = core(&mut reader, at, host, &mut pinned);
+        let queue = port::queue(&mut reader, at, has_queues, &mut queues);
         reader.finish();
-        workers.extend(listen.map(|listen| WorkerConfig { listen, core }));
+        workers.extend(listen.map(|listen| WorkerConfig { listen, core, queue: queue.unwrap_or_default() }));
     }
     workers
 }

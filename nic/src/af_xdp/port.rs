@@ -7,7 +7,7 @@ use super::launch::LaunchTime;
 use super::socket::Socket;
 use super::transmit::Transmit;
 use super::umem::{Chunk, Pages, Umem};
-use crate::{BURST, Capabilities, Endpoint, FRAME, Port, PortCounters, RxBurst, RxFrame, TxBurst};
+use crate::{BURST, Capabilities, Endpoint, FRAME, Port, PortCounters, PortDetails, RxBurst, RxFrame, TxBurst};
 use arrayvec::ArrayVec;
 use drover_wire::frame::{Astray, Checksum, Datagram, Local, parse};
 use std::fmt;
@@ -64,9 +64,6 @@ impl fmt::Display for Bound {
         }
     }
 }
-
-/// Names and values: what a port has done beyond [`PortCounters`].
-pub type PortDetails = ArrayVec<(&'static str, u64), 32>;
 
 /// The receiving half.
 pub(super) struct Receive {

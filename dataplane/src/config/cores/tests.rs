@@ -9,7 +9,7 @@ fn cpus(text: &str) -> Cpus {
 /// Workers pinned there; `None` is pinned to no core.
 fn workers<const N: usize>(cores: [Option<u16>; N]) -> Vec<WorkerConfig> {
     let listen = "127.0.0.1:0".parse().expect("an address");
-    cores.into_iter().map(|core| WorkerConfig { listen, core }).collect()
+    cores.into_iter().map(|core| WorkerConfig { listen, core, queue: 0 }).collect()
 }
 
 /// What `auto` decides, and why.
