@@ -222,6 +222,10 @@ impl AfXdpPort {
 }
 
 impl Port for AfXdpPort {
+    fn details(&self) -> PortDetails {
+        AfXdpPort::details(self)
+    }
+
     fn capabilities(&self) -> Capabilities {
         let Self { transmit, .. } = self;
         Capabilities { name: "af_xdp", tx_ring: transmit.capacity(), max_payload: transmit.max_payload() }

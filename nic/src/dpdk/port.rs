@@ -5,7 +5,7 @@ use super::device::Device;
 use super::hops::Table;
 use super::thread;
 use crate::ring::{Receiver, Sender};
-use crate::{BURST, Capabilities, Endpoint, FRAME, Port, PortCounters, RxBurst, RxFrame, TxBurst, TxFrame};
+use crate::{BURST, Capabilities, Endpoint, FRAME, Port, PortCounters, PortDetails, RxBurst, RxFrame, TxBurst, TxFrame};
 use arrayvec::ArrayVec;
 use drover_wire::frame::{self, Astray, Checksum, Family, Local, Template};
 use std::collections::VecDeque;
@@ -156,10 +156,10 @@ impl DpdkPort {
 
     /// Counters beyond [`PortCounters`], in frames: received frames that are not handed to the caller, by reason; those of
     /// another worker; transmitted ones without a next hop; what the device lost, of all its queues.
-    pub fn details(&self) -> ArrayVec<(&'static str, u64), 32> {
+    pub fn details(&self) -> PortDetails {
         let of = &self.details;
         let (missed, no_mbuf) = self.device.missed();
-        let mut details: ArrayVec<_, 32> =
+        let mut details: PortDetails =
             Astray::ALL.iter().map(|reason| (reason.name(), of.astray[*reason as usize])).collect();
         details.extend([
             ("foreign_port", of.foreign_port),
@@ -356,6 +356,10 @@ impl Lent {
 }
 
 impl Port for DpdkPort {
+    fn details(&self) -> PortDetails {
+        DpdkPort::details(self)
+    }
+
     fn capabilities(&self) -> Capabilities {
         Capabilities { name: "dpdk", tx_ring: self.tx_ring, max_payload: self.max_payload }
     }
