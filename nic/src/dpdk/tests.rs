@@ -228,7 +228,8 @@ fn ports_without_a_kernel_find_each_other() {
         let rings = RingPair::new(&eal, "find", 2, 1024).expect("rings");
         let [mut a, mut b] = [(0, A), (1, B)].map(|(end, mac)| {
             let next_hops = NextHops::Resolved { prefix_len: if end == 0 { 24 } else { 30 }, gateway: None };
-            let config = DpdkConfig { next_hops, ..config(rings.device(end), mac, mac) };
+            let vlan = prefix.contains(':').then_some(7);
+            let config = DpdkConfig { next_hops, vlan, ..config(rings.device(end), mac, mac) };
             open(&eal, &config, &workers(ip[end], 2)).expect("ports")
         });
         let (a, b) = (&mut a[..], &mut b[..]);
