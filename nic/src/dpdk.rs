@@ -15,10 +15,10 @@ mod buffer;
 mod device;
 mod eal;
 mod group;
-mod hops;
 mod pool;
 mod port;
 mod ring_pair;
+mod service;
 mod thread;
 
 pub use eal::{Eal, EalConfig, Memory};

@@ -3,15 +3,18 @@
 use super::buffer::Queue;
 use super::device::{Device, Found, Plan};
 use super::eal::Eal;
-use super::hops::Table;
 use super::pool::CACHE;
-use super::port::{Datagram, DpdkPort, Parts, Siblings};
+use super::port::{Datagram, DpdkPort, Parts, ServiceEnd, Siblings};
+use super::service::Service;
+use crate::neighbour::responder::{Config as LinkConfig, Responder};
+use crate::neighbour::{Feed, Table};
 use crate::ring::{self, Receiver, Sender};
 use crate::{BURST, Endpoint, FRAME, OpenError};
 use drover_dpdk_sys as sys;
 use drover_wire::frame::{Checksum, HEADERS_MAX, Local, Mac, mtu_needed, payload_max};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Most workers of a device. Each has a ring to each other.
 pub const WORKERS_MAX: usize = 64;
@@ -19,6 +22,8 @@ pub const WORKERS_MAX: usize = 64;
 pub const TX_RING_MAX: usize = 1 << 16;
 /// Frames on their way from one worker to another.
 const HAND_OVER: usize = 256;
+/// Destinations that a port can send to at a time, with next hops that are resolved.
+const DESTINATIONS: usize = 1 << 14;
 /// Descriptors of a queue, each way: about 0.4 ms of the largest bursts that 10 Gbit/s bring, at 512 bytes.
 const DESCRIPTORS: u16 = 1024;
 
@@ -46,8 +51,15 @@ pub struct DpdkConfig {
 /// How Ethernet addresses are found.
 #[derive(Clone, Debug)]
 pub enum NextHops {
-    /// All frames go to this address.
+    /// All frames go to this address. The port answers nobody who asks for its own: who sends to it has to know.
     Fixed(Mac),
+    /// A thread beside the device asks the link (ARP, IPv6 neighbour discovery), and answers who asks, echo too.
+    Resolved {
+        /// Bits of the prefix that is on the link.
+        prefix_len: u8,
+        /// Where all else goes; none: only the link is reached.
+        gateway: Option<IpAddr>,
+    },
 }
 
 /// A worker: where it listens, on which queue.
@@ -77,27 +89,67 @@ pub fn open(eal: &Eal, config: &DpdkConfig, workers: &[Listen]) -> Result<Vec<Dp
     let mtu = plan.setup.mtu as usize;
     let (receive_checksum, transmit_checksum) = (who(plan.setup.rx_checksums), who(plan.setup.tx_checksums));
     let device = Arc::new(found.start(&plan)?);
-    let mut siblings = join(workers);
-    let mut ports = Vec::with_capacity(workers.len());
-    for worker in workers {
-        let local = Local { mac, vlan: config.vlan, ip: Endpoint::from(worker.addr).ip };
-        ports.push(DpdkPort::new(Parts {
+    let local = Local { mac, vlan: config.vlan, ip: Endpoint::from(workers[0].addr).ip };
+    let Links { tables, service, ends } = links(&device, config, &local, workers.len())?;
+    let hop_and_end = tables.into_iter().zip(ends);
+    let ports = workers.iter().zip(join(workers)).zip(hop_and_end).map(|((worker, siblings), (table, end))| {
+        DpdkPort::new(Parts {
             queue: queue(&device, worker),
-            device: Arc::clone(&device),
             local,
             udp_port: worker.addr.port(),
-            table: match config.next_hops {
-                NextHops::Fixed(mac) => Table::fixed(local.family(), mac),
-            },
+            table,
             receive_checksum,
             transmit_checksum,
             max_payload: payload_max(mtu, local.family(), config.vlan.is_some()).min(FRAME),
             tx_ring: config.tx_ring,
-            siblings: siblings.remove(0),
+            siblings,
+            service_end: end,
+            service: service.clone(),
+            device: Arc::clone(&device),
+        })
+    });
+    Ok(ports.collect())
+}
+
+/// How the ports of a device find next hops: a table each, and what feeds them.
+struct Links {
+    tables: Vec<Table>,
+    service: Option<Arc<Service>>,
+    ends: Vec<Option<ServiceEnd>>,
+}
+
+fn links(device: &Arc<Device>, config: &DpdkConfig, local: &Local, workers: usize) -> Result<Links, OpenError> {
+    let what = || format!("device {}", config.device);
+    match config.next_hops {
+        NextHops::Fixed(mac) if !mac.is_station() => Err(OpenError::configuration(
+            what(),
+            format!("the next hop {mac} is no station"),
+            "name one host's address",
+        )),
+        NextHops::Fixed(mac) => Ok(Links {
+            tables: (0..workers).map(|_| Table::fixed(local.family(), mac)).collect(),
             service: None,
-        }));
+            ends: (0..workers).map(|_| None).collect(),
+        }),
+        NextHops::Resolved { prefix_len, gateway } => {
+            let gateway = gateway.map(|gateway| Endpoint::from(SocketAddr::new(gateway, 0)).ip);
+            let (tables, feeds) = tables(local, workers)?;
+            let responder = Responder::new(LinkConfig { local: *local, prefix_len, gateway }, feeds, Instant::now());
+            let mend = "give the address, prefix and gateway that the link has";
+            let responder = responder.map_err(|error| OpenError::configuration(what(), error.to_string(), mend))?;
+            let (service, ends) = Service::start(device, responder, workers)?;
+            Ok(Links { tables, service: Some(service), ends: ends.into_iter().map(Some).collect() })
+        }
     }
-    Ok(ports)
+}
+
+fn tables(local: &Local, workers: usize) -> Result<(Vec<Table>, Vec<Feed>), OpenError> {
+    let table = |_| {
+        Table::learned(local.family(), DESTINATIONS).map_err(|error| {
+            OpenError::environment("a table of next hops", error.to_string(), "see to the system's randomness")
+        })
+    };
+    (0..workers).map(table).collect::<Result<Vec<_>, _>>().map(|both| both.into_iter().unzip())
 }
 
 fn queue(device: &Device, worker: &Listen) -> Queue {

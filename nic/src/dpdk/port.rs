@@ -2,8 +2,10 @@
 
 use super::buffer::{self, Buffer, Buffers, Draft, Queue, checksum_place};
 use super::device::Device;
-use super::hops::Table;
+use super::service::Service;
 use super::thread;
+use crate::neighbour::Table;
+use crate::neighbour::responder;
 use crate::ring::{Receiver, Sender};
 use crate::{BURST, Capabilities, Endpoint, FRAME, Port, PortCounters, PortDetails, RxBurst, RxFrame, TxBurst, TxFrame};
 use arrayvec::ArrayVec;
@@ -30,7 +32,8 @@ pub struct DpdkPort {
     reserved: VecDeque<Reserved>,
     lent: Lent,
     siblings: Siblings,
-    service: Option<ServiceEnd>,
+    service_end: Option<ServiceEnd>,
+    service: Option<Arc<Service>>,
     counters: PortCounters,
     details: Details,
     /// Last, so that it outlives every frame.
@@ -82,7 +85,6 @@ struct Details {
     handed_over: u64,
     handed_over_full: u64,
     taken_over: u64,
-    no_neighbour: u64,
     heard_full: u64,
     forwarded: u64,
     forward_refused: u64,
@@ -99,7 +101,6 @@ pub struct Forwarded {
 
 /// What a port is made of.
 pub(super) struct Parts {
-    pub(super) device: Arc<Device>,
     pub(super) queue: Queue,
     pub(super) local: Local,
     pub(super) udp_port: u16,
@@ -109,7 +110,9 @@ pub(super) struct Parts {
     pub(super) max_payload: usize,
     pub(super) tx_ring: usize,
     pub(super) siblings: Siblings,
-    pub(super) service: Option<ServiceEnd>,
+    pub(super) service_end: Option<ServiceEnd>,
+    pub(super) service: Option<Arc<Service>>,
+    pub(super) device: Arc<Device>,
 }
 
 impl DpdkPort {
@@ -127,6 +130,7 @@ impl DpdkPort {
             reserved: VecDeque::with_capacity(parts.tx_ring),
             lent: Lent::default(),
             siblings: parts.siblings,
+            service_end: parts.service_end,
             service: parts.service,
             counters: PortCounters::default(),
             details: Details::default(),
@@ -155,10 +159,12 @@ impl DpdkPort {
     }
 
     /// Counters beyond [`PortCounters`], in frames: received frames that are not handed to the caller, by reason; those of
-    /// another worker; transmitted ones without a next hop; what the device lost, of all its queues.
+    /// another worker; transmitted ones without a next hop; what the device lost and what the thread beside it did, of all its
+    /// ports.
     pub fn details(&self) -> PortDetails {
         let of = &self.details;
         let (missed, no_mbuf) = self.device.missed();
+        let table = self.table.counters();
         let mut details: PortDetails =
             Astray::ALL.iter().map(|reason| (reason.name(), of.astray[*reason as usize])).collect();
         details.extend([
@@ -167,7 +173,9 @@ impl DpdkPort {
             ("handed_over", of.handed_over),
             ("handed_over_full", of.handed_over_full),
             ("taken_over", of.taken_over),
-            ("no_neighbour", of.no_neighbour),
+            ("no_neighbour", table.unknown),
+            ("neighbours_full", table.full),
+            ("link_was_down", table.link_down),
             ("heard_full", of.heard_full),
             ("forwarded", of.forwarded),
             ("forward_refused", of.forward_refused),
@@ -175,6 +183,17 @@ impl DpdkPort {
             ("device_no_mbuf", no_mbuf),
             ("link_up", u64::from(self.device.link_up())),
         ]);
+        if let Some(service) = &self.service {
+            let of = service.counters();
+            details.extend([
+                ("answered", of.answered),
+                ("echoed", of.echoed),
+                ("asked", of.asked),
+                ("learned", of.learned),
+                ("limited", of.limited),
+                ("conflicts", of.conflicts),
+            ]);
+        }
         details
     }
 
@@ -196,7 +215,7 @@ impl DpdkPort {
 
     /// Sends what the service thread has to say, a little each time.
     fn speak(&mut self) {
-        let Some(spoken) = self.service.as_mut().and_then(|service| service.spoken.as_mut()) else { return };
+        let Some(spoken) = self.service_end.as_mut().and_then(|end| end.spoken.as_mut()) else { return };
         let mut frames = Buffers::new();
         frames.extend(std::iter::from_fn(|| spoken.recv()).take(SPOKEN_A_RECEIVE));
         if !frames.is_empty() {
@@ -294,11 +313,9 @@ impl DpdkPort {
     #[cold]
     fn astray(&mut self, frame: Buffer, astray: Astray, spare: &mut Buffers) {
         self.details.astray[astray as usize] += 1;
-        let may_be_neighbours =
-            matches!(astray, Astray::Runt | Astray::OtherMac | Astray::EtherType | Astray::OtherIp | Astray::NotUdp);
-        match &mut self.service {
-            Some(service) if may_be_neighbours => {
-                if let Err(frame) = service.heard.send(frame) {
+        match &mut self.service_end {
+            Some(end) if responder::concerns(frame.bytes(), &self.local) => {
+                if let Err(frame) = end.heard.send(frame) {
                     self.details.heard_full += 1;
                     spare.push(frame);
                 }
@@ -311,13 +328,8 @@ impl DpdkPort {
     fn commit_burst(&mut self, count: usize) -> usize {
         let mut frames = Buffers::new();
         for Reserved { draft, to } in self.reserved.drain(..count) {
-            let hop =
-                if to.port == 0 || Family::of(&to.ip) != self.local.family() { None } else { self.table.mac(&to.ip) };
             // A frame without a next hop is freed here.
-            let Some(mac) = hop else {
-                self.details.no_neighbour += 1;
-                continue;
-            };
+            let Some(mac) = self.table.mac(&to.ip).filter(|_| to.port != 0) else { continue };
             let (template, checksum) = (&self.template, self.transmit_checksum);
             let frame =
                 draft.finish(|headers, payload| template.write(headers, mac, &to.ip, to.port, payload, checksum));

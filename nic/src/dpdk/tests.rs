@@ -211,6 +211,54 @@ fn frames_for_another_worker_are_handed_over_in_order() {
     assert_eq!(a[0].mbufs_in_use(), 0);
 }
 
+/// Receives at both until `done`, or for ten seconds.
+fn exchange_until(a: &mut DpdkPort, b: &mut DpdkPort, mut done: impl FnMut(&mut DpdkPort, &mut DpdkPort) -> bool) {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while !done(a, b) {
+        assert!(std::time::Instant::now() < deadline, "{:?}\n{:?}", a.details(), b.details());
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn ports_without_a_kernel_find_each_other() {
+    let _one = ONE.lock();
+    for (prefix, ip) in [("10.0.0.", ["10.0.0.1", "10.0.0.2"]), ("2001:db8::", ["[2001:db8::1]", "[2001:db8::2]"])] {
+        let eal = eal();
+        let rings = RingPair::new(&eal, "find", 2, 1024).expect("rings");
+        let [mut a, mut b] = [(0, A), (1, B)].map(|(end, mac)| {
+            let next_hops = NextHops::Resolved { prefix_len: if end == 0 { 24 } else { 30 }, gateway: None };
+            let vlan = prefix.contains(':').then_some(7);
+            let config = DpdkConfig { next_hops, vlan, ..config(rings.device(end), mac, mac) };
+            open(&eal, &config, &workers(ip[end], 2)).expect("ports")
+        });
+        let (a, b) = (&mut a[..], &mut b[..]);
+        let to = b[0].local();
+        // The second worker sends; the questions leave by the first one's queue.
+        let (first, second) = a.split_at_mut(1);
+        let (first, second) = (&mut first[0], &mut second[0]);
+        let mut tries = 0;
+        exchange_until(first, &mut b[0], |first, peer| {
+            tries += 1;
+            assert!(
+                first.receive(BURST).is_empty() && second.receive(BURST).is_empty() && peer.receive(BURST).is_empty()
+            );
+            send(second, to, b"hello") == 1
+        });
+        assert!(tries > 1, "{prefix}: nobody was asked");
+        let refused = second.counters().refused;
+        assert_eq!((refused, detail(second, "no_neighbour") + detail(second, "link_was_down")), (tries - 1, tries - 1));
+        assert_eq!((detail(first, "asked") > 0, detail(first, "learned")), (true, 1), "{:?}", first.details());
+        assert_eq!((detail(&b[0], "answered") > 0, detail(&b[0], "learned")), (true, 0));
+        // It came on the second queue, whose worker hands it over.
+        let (zero, one) = b.split_at_mut(1);
+        exchange_until(&mut one[0], &mut zero[0], |one, zero| {
+            assert!(one.receive(BURST).is_empty());
+            payloads(zero).contains(&b"hello".to_vec())
+        });
+    }
+}
+
 #[test]
 fn a_short_frame_is_filled_up_with_zeros() {
     let _one = ONE.lock();

@@ -7,6 +7,9 @@ use drover_nic::dpdk::{DpdkConfig, DpdkPort, Eal, EalConfig, Listen, Memory, Nex
 use drover_nic::netns::{self, Namespace};
 use drover_nic::{BURST, Endpoint, FRAME, Port, conformance};
 use drover_wire::frame::Mac;
+use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -226,6 +229,64 @@ fn net_af_xdp(memory: &str) -> Result<(), String> {
         let (a_at, b_at) = (port_a.local(), port_b.local());
         (port_a, a_at, port_b, b_at)
     });
+    drop((a, b));
+    beside_a_kernel(&eal, false)?;
+    beside_a_kernel(&eal, true)?;
+    Ok(())
+}
+
+/// A kernel on the same cable finds the port, as it finds the kernel; and tries whether it is there.
+fn beside_a_kernel(eal: &Eal, v6: bool) -> Result<(), String> {
+    let told = |error: std::io::Error| error.to_string();
+    let (ours, theirs) = if v6 { ("[2001:db8::1]", "2001:db8::2") } else { ("10.9.0.1", "10.9.0.2") };
+    let prefix_len = if v6 { 64 } else { 24 };
+    let (here, there) = (Namespace::new().map_err(told)?, Namespace::new().map_err(told)?);
+    netns::veth(&here, "dpdk_c", &there, "kernel", 1, MTU).map_err(told)?;
+    here.up("dpdk_c").map_err(told)?;
+    there.up("kernel").map_err(told)?;
+    there.set_checksum_offload("kernel", false).map_err(told)?;
+    there.address("kernel", &format!("{theirs}/{prefix_len}")).map_err(told)?;
+    here.enter().map_err(told)?;
+    let config = DpdkConfig {
+        device: String::from("net_af_xdp2,iface=dpdk_c"),
+        mac: None,
+        vlan: None,
+        mtu: Some(MTU),
+        payload: 1024,
+        tx_ring: 256,
+        next_hops: NextHops::Resolved { prefix_len, gateway: None },
+        offload: true,
+    };
+    let worker = Listen { addr: format!("{ours}:4433").parse().expect("an address"), queue: 0 };
+    let mut ports = open(eal, &config, &[worker]).unwrap_or_else(|error| panic!("{error}"));
+    let port = &mut ports[0];
+    let socket = there.run(|| UdpSocket::bind((theirs, 9000)).expect("bound")).map_err(told)?;
+    socket.set_nonblocking(true).map_err(told)?;
+    let peer = Endpoint::from(socket.local_addr().map_err(told)?);
+    // We ask first.
+    let mut buffer = [0; 2048];
+    until("the kernel gets a datagram", || {
+        let _ = port.receive(BURST).len();
+        for frame in port.reserve(1, 515) {
+            *frame.to = peer;
+            frame.data.fill(7);
+        }
+        port.commit(1);
+        socket.recv_from(&mut buffer).is_ok_and(|(len, from)| buffer[..len] == [7; 515] && from == worker.addr)
+    });
+    until("the port gets the answer", || {
+        let _ = socket.send_to(&[8; 515], worker.addr);
+        port.receive(BURST).iter().any(|frame| frame.data == [8; 515] && frame.from == peer)
+    });
+    let echo = there.run(|| Echo::to(worker.addr.ip())).map_err(told)?;
+    until("the port gives an echo back", || {
+        echo.ask();
+        let _ = port.receive(BURST).len();
+        echo.came_back()
+    });
+    let details = port.details();
+    let of = |name: &str| details.iter().find(|(detail, _)| *detail == name).map_or(0, |(_, count)| *count);
+    assert!(of("asked") > 0 && of("learned") == 1 && of("echoed") > 0 && of("checksum") == 0, "{details:?}");
     Ok(())
 }
 
@@ -237,5 +298,38 @@ fn wait_to_be_killed(eal: &Eal, folder: &Path) -> Result<(), String> {
     println!("ready");
     loop {
         std::thread::park();
+    }
+}
+
+/// A socket that tries whether a host is there (icmp(7)).
+struct Echo(OwnedFd, SocketAddr);
+
+impl Echo {
+    fn to(ip: IpAddr) -> Echo {
+        let (family, protocol) = match ip {
+            IpAddr::V4(_) => (AddressFamily::INET, ipproto::ICMP),
+            IpAddr::V6(_) => (AddressFamily::INET6, ipproto::ICMPV6),
+        };
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let socket = net::socket_with(family, SocketType::RAW, flags, Some(protocol)).expect("root may");
+        Echo(socket, SocketAddr::new(ip, 0))
+    }
+
+    fn ask(&self) {
+        // Echo request, its sum, a number, a sequence, and something to give back. The kernel makes ICMPv6's sum itself.
+        let request: &[u8] = match self.1 {
+            SocketAddr::V4(_) => &[8, 0, 0xb6, 0xbc, 0, 0, 0, 1, 0x41, 0x42, 0, 0],
+            SocketAddr::V6(_) => &[128, 0, 0, 0, 0, 0, 0, 1, 0x41, 0x42, 0, 0],
+        };
+        // What finds no room is tried again.
+        let _ = net::sendto(&self.0, request, SendFlags::empty(), &self.1);
+    }
+
+    fn came_back(&self) -> bool {
+        let mut packet = [0; 256];
+        let Ok((_, len)) = net::recv(&self.0, &mut packet[..], RecvFlags::empty()) else { return false };
+        // A raw socket of IPv4 gets the IP header too.
+        let (header, reply) = if self.1.is_ipv4() { (20, 0) } else { (0, 129) };
+        len >= header + 12 && packet[header] == reply && packet[header + 8..header + 10] == [0x41, 0x42]
     }
 }
