@@ -52,5 +52,5 @@ fn frames_with_a_launch_time_are_sent_whole() {
     }
     assert_eq!(got, [0, 1, 2, 3, 4, 5].map(|number| (number, true)));
     let details = sender.details();
-    assert!(details.iter().any(|detail| *detail == ("kernel_invalid", 0)), "{details:?}");
+    assert!(details.contains(&("kernel_invalid", 0)), "{details:?}");
 }
