@@ -18,8 +18,8 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// Frames that one call of the source makes.
-const CALL: u32 = 1 << 14;
+/// Frames that one call of the source makes: each call begins and ends with milliseconds of waiting.
+const CALL: u32 = 1 << 18;
 /// Nobody's: what is sent there is dropped by the first who looks.
 const NOBODY: Mac = Mac([2, 0, 0, 0, 0, 0xff]);
 

@@ -18,7 +18,6 @@ mod features;
 mod generator;
 mod group;
 mod hand_over;
-mod hops;
 mod launch;
 mod mapping;
 mod port;
@@ -29,7 +28,8 @@ mod transmit;
 mod umem;
 
 pub use config::{
-    AfXdpConfig, Listen, MAX_HAND_OVER, MAX_TX_RING, MAX_WORKERS, Mode, NextHop, OtherQueues, WIRE, ZeroCopy,
+    AfXdpConfig, Listen, MAX_HAND_OVER, MAX_NEIGHBOURS, MAX_TX_RING, MAX_WORKERS, Mode, NextHop, OtherQueues, WIRE,
+    ZeroCopy,
 };
 pub use features::Features;
 pub use generator::Generator;

@@ -13,6 +13,8 @@ pub const MAX_TX_RING: usize = 1 << 16;
 pub const WIRE: std::ops::RangeInclusive<u32> = 64..=1 << 14;
 /// The most workers of a group: each pair has a ring.
 pub const MAX_WORKERS: usize = 64;
+/// The most destinations a worker (3 MiB).
+pub const MAX_NEIGHBOURS: usize = 1 << 16;
 /// The largest hand-over ring, frames (6.4 MiB a pair of workers).
 pub const MAX_HAND_OVER: usize = 1 << 12;
 
@@ -41,8 +43,11 @@ pub enum ZeroCopy {
 }
 
 /// How a destination's Ethernet address is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NextHop {
+    /// The kernel is asked for the route and the neighbour (`drover_nic::neighbour::netlink`).
+    #[default]
+    Resolve,
     /// All goes to this one.
     Fixed(Mac),
 }
@@ -65,6 +70,9 @@ pub struct AfXdpConfig {
     /// The VLAN, 1 to 4094, of all frames; `None`: they have no tag. The tag must be in the frame: a device that strips it
     /// on arrival must be told not to (`ethtool -K eth0 rxvlan off`).
     pub vlan: Option<u16>,
+    /// The kernel's interface for the VLAN (`eth0.7`), on which the address is and next hops are resolved. Needed in a VLAN,
+    /// unless the next hop is fixed.
+    pub vlan_interface: Option<String>,
     /// Who runs the program.
     pub mode: Mode,
     /// Who copies.
@@ -86,6 +94,8 @@ pub struct AfXdpConfig {
     pub other_queues: OtherQueues,
     /// Next hops.
     pub next_hop: NextHop,
+    /// Destinations whose next hops a worker remembers, at most [`MAX_NEIGHBOURS`].
+    pub neighbours: usize,
     /// Whether sums of what arrives are checked. `Offload` is for devices that drop wrong ones, and for virtual interfaces
     /// whose other end leaves them out.
     pub checksum: Checksum,
@@ -99,6 +109,7 @@ impl AfXdpConfig {
         AfXdpConfig {
             interface: interface.into(),
             vlan: None,
+            vlan_interface: None,
             mode: Mode::default(),
             zero_copy: ZeroCopy::default(),
             huge_pages: HugePages::default(),
@@ -108,7 +119,8 @@ impl AfXdpConfig {
             payload: 1200,
             hand_over: 128,
             other_queues: OtherQueues::default(),
-            next_hop: NextHop::Fixed(Mac::BROADCAST),
+            next_hop: NextHop::default(),
+            neighbours: 1 << 14,
             checksum: Checksum::Software,
             launch_time: false,
         }
@@ -145,6 +157,23 @@ pub(super) fn check(config: &AfXdpConfig, workers: &[Listen]) -> Result<(), Open
     if !(1..=MAX_HAND_OVER).contains(&config.hand_over) {
         let mend = format!("set 1 to {MAX_HAND_OVER}");
         return wrong(format!("hand-over rings of {} frames", config.hand_over), "they cannot be made", mend);
+    }
+    if !(1..=MAX_NEIGHBOURS).contains(&config.neighbours) {
+        let mend = format!("set 1 to {MAX_NEIGHBOURS}");
+        return wrong(format!("{} neighbours", config.neighbours), "so many cannot be remembered", mend);
+    }
+    if let (Some(vlan), None, NextHop::Resolve) = (config.vlan, &config.vlan_interface, config.next_hop) {
+        let what = format!("next hops in VLAN {vlan}");
+        let why = "the kernel knows them by an interface of the VLAN, and none is named";
+        let mend = format!(
+            "`ip link add link {0} name {0}.{vlan} type vlan id {vlan}` and name it, or fix the next hop",
+            config.interface
+        );
+        return wrong(what, why, mend);
+    }
+    if config.vlan.is_none() && config.vlan_interface.is_some() {
+        let why = "there is no VLAN";
+        return wrong("an interface for the VLAN".into(), why, "give the VLAN's number, or no interface for it".into());
     }
     let room = FRAME.min(config.chunk - RECEIVE_HEADROOM - HEADERS_MAX);
     if config.payload > room {
@@ -222,7 +251,7 @@ mod tests {
     #[test]
     fn what_can_be_opened_nowhere_is_the_configurations_fault() {
         type Change = fn(&mut AfXdpConfig, &mut Vec<Listen>);
-        let changes: [(&str, Change); 18] = [
+        let changes: [(&str, Change); 21] = [
             ("VLAN 0", |config, _| config.vlan = Some(0)),
             ("VLAN 4095", |config, _| config.vlan = Some(4095)),
             ("chunks of 1024", |config, _| config.chunk = 1024),
@@ -231,6 +260,9 @@ mod tests {
             ("rings of 32 entries", |config, _| config.wire = 32),
             ("rings of 1000 entries", |config, _| config.wire = 1000),
             ("hand-over rings of 0", |config, _| config.hand_over = 0),
+            ("0 neighbours", |config, _| config.neighbours = 0),
+            ("next hops in VLAN 7", |config, _| config.vlan = Some(7)),
+            ("interface for the VLAN: there is no VLAN", |config, _| config.vlan_interface = Some("eth0.7".into())),
             ("datagrams of 1537", |config, _| config.payload = FRAME + 1),
             ("zero-copy in generic", |config, _| {
                 (config.mode, config.zero_copy) = (Mode::Generic, ZeroCopy::Require);

@@ -87,6 +87,11 @@ pub(super) fn not_its_address(addr: SocketAddr, interface: &str) -> OpenError {
     OpenError::environment(format!("address {addr}"), format!("interface {interface} does not have it"), mend)
 }
 
+pub(super) fn resolver(error: &io::Error, interface: &str) -> OpenError {
+    let what = format!("next hops on interface {interface}");
+    OpenError::environment(what, error.to_string(), "give the next hop's Ethernet address, or see `ip neighbour`")
+}
+
 pub(super) fn map(error: &io::Error) -> OpenError {
     bpf("the map of sockets", error)
 }

@@ -5,15 +5,17 @@ use super::config::{AfXdpConfig, Listen, NextHop, OtherQueues, check};
 use super::errors;
 use super::features::Features;
 use super::hand_over::HandOver;
-use super::hops::Table;
 use super::launch::LaunchTime;
-use super::port::{AfXdpPort, Bound, Receive};
+use super::port::{AfXdpPort, Bound, Receive, Shared};
 use super::socket::Socket;
 use super::transmit::Transmit;
 use super::umem::{HugePages, RECEIVE_HEADROOM, Umem};
 use crate::interface::Interface;
+use crate::neighbour::netlink::{self, Resolver};
+use crate::neighbour::{Feed, Table};
 use crate::{Endpoint, FRAME, OpenError, net};
 use drover_wire::frame::{Local, Template, mtu_needed, payload_max};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 /// Opens a port for each of `workers` on one interface of the calling thread's network.
@@ -40,14 +42,17 @@ fn open_with(
     let queues = fitting_queues(config, &interface, workers)?;
     let local = fitting_local(config, &interface, workers)?;
     let (workers, reservations) = reserve(workers, &interface)?;
-    let attachment = Arc::new(Attachment::new(config, &interface, queues, &workers, reservations)?);
+    let (tables, feeds) = tables(config, &local, workers.len())?;
+    let attachment = Attachment::new(config, &interface, queues, &workers, reservations)?;
+    let _resolver = start_resolver(config, &local, feeds)?;
+    let shared = Arc::new(Shared { attachment, _resolver });
     let ports: Vec<u16> = workers.iter().map(|worker| worker.addr.port()).collect();
     let launch = launch.unwrap_or_else(|| launch_time(config, &interface));
     let hand_overs = HandOver::group(&ports, config.hand_over);
     workers
         .iter()
-        .zip(hand_overs)
-        .map(|(worker, hand_over)| open_one(config, &interface, local, worker, launch, hand_over, &attachment))
+        .zip(hand_overs.into_iter().zip(tables))
+        .map(|(worker, ends)| open_one(config, &interface, local, worker, launch, ends, &shared))
         .collect()
 }
 
@@ -79,11 +84,14 @@ fn fitting_local(config: &AfXdpConfig, interface: &Interface, workers: &[Listen]
     if (interface.mtu as usize) < needed {
         return Err(errors::mtu(interface, needed, config.payload));
     }
-    // In a VLAN the address is the VLAN's interface's; that this machine has it is seen when it is bound.
-    if config.vlan.is_none() {
-        let addresses = interface.addresses().map_err(|error| errors::interface(&error, name))?;
+    let vlan = config.vlan_interface.as_deref();
+    let vlan = vlan.map(|vlan| Interface::named(vlan).map_err(|error| errors::interface(&error, vlan))).transpose()?;
+    // In a VLAN without an interface of its own the address may be anywhere: that this machine has it is seen when it is
+    // bound.
+    if let Some(its) = if config.vlan.is_none() { Some(interface) } else { vlan.as_ref() } {
+        let addresses = its.addresses().map_err(|error| errors::interface(&error, &its.name))?;
         if !addresses.iter().any(|(ip, _)| *ip == addr.ip()) {
-            return Err(errors::not_its_address(addr, name));
+            return Err(errors::not_its_address(addr, &its.name));
         }
     }
     Ok(local)
@@ -95,8 +103,8 @@ fn open_one(
     local: Local,
     worker: &Listen,
     launch: LaunchTime,
-    hand_over: HandOver,
-    attachment: &Arc<Attachment>,
+    (hand_over, neighbours): (HandOver, Table),
+    shared: &Arc<Shared>,
 ) -> Result<AfXdpPort, OpenError> {
     // Frames that may be reserved and not committed, that the kernel may be sending, and that it may receive into.
     let transmit = config.tx_ring + config.wire as usize;
@@ -111,8 +119,8 @@ fn open_one(
     })?;
     let mut socket = Socket::open(config, interface, worker.queue, &umem, launch.metadata())?;
     Receive::fill(&umem, &mut socket, chunks.split_off(transmit));
-    attachment.serve(worker.queue, std::os::fd::AsFd::as_fd(&socket))?;
-    let NextHop::Fixed(mac) = config.next_hop;
+    let attachment = &shared.attachment;
+    attachment.serve(worker.queue, socket.as_fd())?;
     let port = worker.addr.port();
     let bound = Bound {
         interface: interface.name.clone(),
@@ -129,13 +137,38 @@ fn open_one(
     Ok(AfXdpPort {
         transmit: Transmit::new(template, local.family(), launch, chunks, config.wire, max_payload),
         receive: Receive::new(local, port, config.checksum, hand_over),
-        neighbours: Table::fixed(local.family(), mac),
+        neighbours,
         socket,
         umem,
         bound,
         addr: worker.addr,
-        _attachment: Arc::clone(attachment),
+        _shared: Arc::clone(shared),
     })
+}
+
+/// A table of next hops for each worker, and what feeds them where they are resolved.
+fn tables(config: &AfXdpConfig, local: &Local, workers: usize) -> Result<(Vec<Table>, Vec<Feed>), OpenError> {
+    match config.next_hop {
+        NextHop::Fixed(mac) => Ok(((0..workers).map(|_| Table::fixed(local.family(), mac)).collect(), Vec::new())),
+        NextHop::Resolve => {
+            let made = (0..workers).map(|_| Table::learned(local.family(), config.neighbours));
+            made.collect::<Result<_, _>>().map_err(|error| errors::resolver(&error, &config.interface))
+        }
+    }
+}
+
+fn start_resolver(config: &AfXdpConfig, local: &Local, feeds: Vec<Feed>) -> Result<Option<Resolver>, OpenError> {
+    if feeds.is_empty() {
+        return Ok(None);
+    }
+    let interface = config.vlan_interface.as_ref().unwrap_or(&config.interface);
+    let config = netlink::Config {
+        interface: interface.clone(),
+        local: local.ip,
+        mac: local.mac,
+        mtu: mtu_needed(config.payload, local.family(), false) as u32,
+    };
+    Resolver::start(config, feeds).map(Some).map_err(|error| errors::resolver(&error, interface))
 }
 
 /// Of what only makes departures more exact, that it is not there is no error.

@@ -2,11 +2,12 @@
 
 use super::attachment::Attachment;
 use super::hand_over::{HandOver, Handed};
-use super::hops::Table;
 use super::launch::LaunchTime;
 use super::socket::Socket;
 use super::transmit::Transmit;
 use super::umem::{Chunk, Pages, Umem};
+use crate::neighbour::Table;
+use crate::neighbour::netlink::Resolver;
 use crate::{BURST, Capabilities, Endpoint, FRAME, Port, PortCounters, PortDetails, RxBurst, RxFrame, TxBurst};
 use arrayvec::ArrayVec;
 use drover_wire::frame::{Astray, Checksum, Datagram, Local, parse};
@@ -24,7 +25,14 @@ pub struct AfXdpPort {
     pub(super) neighbours: Table,
     pub(super) bound: Bound,
     pub(super) addr: SocketAddr,
-    pub(super) _attachment: Arc<Attachment>,
+    pub(super) _shared: Arc<Shared>,
+}
+
+/// What the ports of a group have together. It goes with the last of them.
+pub(super) struct Shared {
+    pub(super) attachment: Attachment,
+    /// Feeds the ports' tables of next hops.
+    pub(super) _resolver: Option<Resolver>,
 }
 
 /// What a port was really bound as.
@@ -188,12 +196,20 @@ impl AfXdpPort {
         self.transmit.commit(&self.umem, &mut self.socket, &mut self.neighbours, count, launch)
     }
 
+    /// Whether frames can leave, as far as is known: `false` while the interface is down, without a carrier, or has another
+    /// address than when the port was opened. Known where next hops are resolved.
+    pub fn link_up(&self) -> bool {
+        self.neighbours.link_up()
+    }
+
     /// What it has done beyond [`Port::counters`], in frames where nothing else is said: reasons why a received frame was
-    /// none of its own; frames handed over to and by other workers of the group; reasons to refuse a frame; system calls
+    /// none of its own; frames handed over to and by other workers of the group; reasons to refuse a frame (the last two of
+    /// which say why there was no neighbour); system calls
     /// that woke the kernel; and what the kernel counted at the socket. Asks the system: not for the hot path.
     pub fn details(&self) -> PortDetails {
         let received = &self.receive.counters;
         let sent = &self.transmit.counters;
+        let neighbours = self.neighbours.counters();
         let mut details = PortDetails::new();
         details.extend(Astray::ALL.iter().map(|astray| (astray.name(), received.astray[*astray as usize])));
         details.extend([
@@ -203,6 +219,8 @@ impl AfXdpPort {
             ("hand_over_full", received.hand_over_full),
             ("unroutable", sent.unroutable),
             ("no_neighbour", sent.no_neighbour),
+            ("neighbours_full", neighbours.full),
+            ("link_down", neighbours.link_down),
             ("wire_full", sent.wire_full),
             ("device_dropped", sent.device_dropped),
             ("device_dropped_late", sent.device_dropped_late),

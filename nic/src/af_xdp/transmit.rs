@@ -1,9 +1,9 @@
 //! The transmit FIFO over a socket's chunks, and what is under way in the kernel.
 
-use super::hops::Table;
 use super::launch::{LaunchTime, METADATA};
 use super::socket::{Socket, Woken};
 use super::umem::{Chunk, Umem};
+use crate::neighbour::Table;
 use crate::{BURST, Endpoint, TxBurst, TxFrame};
 use drover_wire::frame::{Checksum, Family, Mac, Template};
 use rustix::net::xdp::{XdpDesc, XdpDescOptions};

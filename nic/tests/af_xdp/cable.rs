@@ -82,7 +82,12 @@ impl Host {
     /// Opens a group here, whose frames all go to `far`.
     pub fn open(&self, far: &Host, config: &AfXdpConfig, workers: &[Listen]) -> Result<Vec<AfXdpPort>, OpenError> {
         let mac = far.network.interface(far.interface).expect("the far end").mac.expect("Ethernet");
-        let config = AfXdpConfig { interface: self.interface.into(), next_hop: NextHop::Fixed(mac), ..config.clone() };
+        self.open_resolving(&AfXdpConfig { next_hop: NextHop::Fixed(mac), ..config.clone() }, workers)
+    }
+
+    /// Opens a group here, with next hops as `config` says.
+    pub fn open_resolving(&self, config: &AfXdpConfig, workers: &[Listen]) -> Result<Vec<AfXdpPort>, OpenError> {
+        let config = AfXdpConfig { interface: self.interface.into(), ..config.clone() };
         self.network.run(|| af_xdp::open(&config, workers)).expect("entered")
     }
 

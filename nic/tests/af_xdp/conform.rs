@@ -2,9 +2,11 @@
 
 use crate::cable::{Cable, Host, VLAN, at, cable, small};
 use drover_nic::af_xdp::{AfXdpConfig, AfXdpPort, HugePages, Listen, Mode, Pages, ZeroCopy};
-use drover_nic::skip::port_verdict;
+use drover_nic::hugetlb;
+use drover_nic::skip::{port_verdict, skipped};
 use drover_nic::{BURST, Capabilities, Port, PortCounters, RxBurst, TxBurst, conformance};
 use std::convert::Infallible;
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 
 /// A group of two, of which one is looked at: the other one works too, so that what arrives on its queue is handed over.
@@ -109,6 +111,20 @@ fn two_queues(cable: &Cable, config: &AfXdpConfig, address: Address, from: usize
     });
 }
 
+/// On reserved huge pages, which are given back.
+fn huge_pages(cable: &Cable) {
+    // A port needs one; the kernel keeps those of ports that are gone a little longer.
+    let reserved = match hugetlb::HugePages::reserve(32) {
+        Err(error) if !hugetlb::HugePages::allowed() || error.kind() == ErrorKind::OutOfMemory => {
+            return skipped(format_args!("af_xdp on huge pages: {error}"));
+        }
+        reserved => reserved.expect("huge pages"),
+    };
+    let config = AfXdpConfig { huge_pages: HugePages::Require, ..config(Mode::Driver, Address::V4) };
+    one_queue(cable, &config, Address::V4);
+    drop(reserved);
+}
+
 #[test]
 fn af_xdp_ports_conform() {
     let Some(line) = cable(1) else {
@@ -118,6 +134,7 @@ fn af_xdp_ports_conform() {
     one_queue(&line, &AfXdpConfig { zero_copy: ZeroCopy::Off, ..config(Mode::Generic, Address::V6) }, Address::V6);
     one_queue(&line, &config(Mode::Generic, Address::VlanV4), Address::VlanV4);
     one_queue(&line, &AfXdpConfig { chunk: 4096, ..config(Mode::Driver, Address::VlanV6) }, Address::VlanV6);
+    huge_pages(&line);
     let lines = cable(2).expect("a cable of two queues");
     two_queues(&lines, &config(Mode::Driver, Address::V4), Address::V4, 1, 1);
     two_queues(&lines, &config(Mode::Driver, Address::V6), Address::V6, 0, 1);

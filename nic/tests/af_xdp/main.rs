@@ -5,6 +5,7 @@ mod cable;
 mod conform;
 mod ends;
 mod errors;
+mod neighbours;
 mod no_alloc;
 mod odd_frames;
 mod others;
