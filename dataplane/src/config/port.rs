@@ -106,6 +106,7 @@ fn af_xdp(port: &mut Reader<'_>) -> Option<AfXdpConfig> {
     let defaults = AfXdpConfig::new(String::new());
     let config = AfXdpConfig {
         vlan: vlan(port),
+        vlan_interface: port.text("vlan_interface", "the VLAN's own interface, such as \"eth0.12\"", "see `ip -d link`"),
         mode: choice(port, "mode", &[("auto", Mode::Auto), ("driver", Mode::Driver), ("generic", Mode::Generic)]),
         zero_copy: choice(
             port,
@@ -119,7 +120,7 @@ fn af_xdp(port: &mut Reader<'_>) -> Option<AfXdpConfig> {
             &[("refuse", OtherQueues::Refuse), ("steered", OtherQueues::Steered)],
         ),
         next_hop: mac(port, "next_hop", "a fixed Ethernet address of the next hop; left out: asked of the kernel")
-            .map_or(NextHop::Resolved, NextHop::Fixed),
+            .map_or(NextHop::Resolve, NextHop::Fixed),
         checksum: choice(port, "checksum", &[("software", Checksum::Software), ("offload", Checksum::Offload)]),
         launch_time: flag(port, "launch_time", false),
         payload: PAYLOAD,
