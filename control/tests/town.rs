@@ -16,6 +16,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use drover_control::demo::DemoArgs;
 use drover_control::demo::cast::{Cast, choices};
+use drover_control::demo::network::{Network, PortChoice};
 use drover_control::demo::host::Host;
 use drover_control::demo::phone::{DaemonStatus, Phone};
 use drover_control::demo::topology::{End, Topology};
@@ -78,6 +79,7 @@ impl Town {
             seed: None,
             json: true,
             ipv6: false,
+            port: PortChoice::Udp,
             tick_us: 1000,
             kill_control: None,
         };
@@ -87,7 +89,8 @@ impl Town {
         ear.set_read_timeout(Some(PACKET)).map_err(text)?;
         let hears = [mouth.local_addr().map_err(text)?, ear.local_addr().map_err(text)?];
         let mut relays = Vec::new();
-        let cast = Cast::make_behind(&args, seed, Now::read().unix_s, hears, |name, address| {
+        let network = Network::loopback(false);
+        let cast = Cast::make_behind(&args, &network, seed, Now::read().unix_s, hears, |name, address| {
             if !name.starts_with('b') {
                 return Ok(address);
             }
@@ -98,7 +101,7 @@ impl Town {
             let key_log = cast.folder().join(format!("{}.keys", mix.name));
             prepend(&mix.control, &format!("rekey_s = {REKEY_S}\nlab_key_log = {key_log:?}\n"))?;
         }
-        let host = Host::start(&cast)?;
+        let host = Host::start(&cast, &network)?;
         let phones = [0, 1].map(|at| Phone::new(&cast.clients[at].name, &cast.clients[at].socket));
         Ok(Town { host, cast, relays, phones, ear })
     }

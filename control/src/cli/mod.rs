@@ -7,6 +7,7 @@ mod run_mix;
 mod status;
 mod zone;
 
+use crate::demo::Failure;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -51,7 +52,8 @@ enum Command {
 
 /// Runs the program of this process's arguments. Errors go to standard error as what, where and mend; the status is 0 for
 /// success, 1 for failure, 2 for a command line that does not parse, in `drover zone` for any input that is wrong, and in
-/// `drover doctor` for a configuration that is; 3 when `drover doctor` finds something missing.
+/// `drover doctor` for a configuration that is; 3 when `drover doctor` finds something missing, and when the machine lacks
+/// what `drover demo --port` needs.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Status(args) => status::run(&args),
@@ -66,7 +68,13 @@ pub fn main() -> ExitCode {
             Err(zone::Failure::System(error)) => Err(error),
             Ok(()) => Ok(()),
         },
-        Command::Demo(args) => crate::demo::main(&args),
+        Command::Demo(args) => match crate::demo::main(&args) {
+            Err(Failure { text, status }) if status != 1 => {
+                eprintln!("drover: {text}");
+                return ExitCode::from(status);
+            }
+            other => other.map_err(|failure| failure.text),
+        },
         Command::Lab(command) => lab::run(&command),
     };
     match result {
@@ -115,7 +123,9 @@ mod tests {
             "drover zone new north --out north",
             "drover zone document --zone north --mix m1 --mix m2.pem@[::1]:4001 --peer south --out north.zone",
             "drover zone check north.zone --authority north --json",
-            "drover demo --kill-control 5",
+            "drover demo --kill-control 5 --port udp",
+            "drover demo --port af_xdp",
+            "drover demo --port dpdk --seconds 10 --json",
             "drover lab keys --mixes 4 --calls 1 --idle 5 --out net.toml",
             "drover lab program net.toml --generation 2 --switch",
             "drover lab crowd net.toml --seconds 3",

@@ -2,17 +2,20 @@
 //! configurations made for this run in a folder that goes with it.
 
 use super::DemoArgs;
+use super::network::Network;
 use super::topology::Known;
-use crate::lab::host::{RunFolder, cores, free_port, quoted};
+use crate::lab::host::{RunFolder, cores, quoted};
 use crate::zone::{MixEntry, PeerZone, Slots, ZoneDocument};
 use drover_dtls::certificate::{Identity, Role};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Zones, and their mixes' names begin with theirs.
 const ZONES: [&str; 2] = ["a", "b"];
 /// Mixes of a zone.
-const MIXES: usize = 2;
+const OF_ZONE: usize = 2;
+/// All mixes.
+pub const MIXES: usize = ZONES.len() * OF_ZONE;
 /// Clients, one a zone.
 pub const CLIENTS: [&str; 2] = ["caller", "callee"];
 /// Certificates and documents are valid for a day: nobody needs them tomorrow.
@@ -76,8 +79,14 @@ impl Cast {
     ///
     /// # Errors
     /// What cannot be made or written.
-    pub fn make(args: &DemoArgs, seed: u64, unix_s: u64, hears: [SocketAddr; 2]) -> Result<Cast, String> {
-        Cast::make_behind(args, seed, unix_s, hears, |_, address| Ok(address))
+    pub fn make(
+        args: &DemoArgs,
+        network: &Network,
+        seed: u64,
+        unix_s: u64,
+        hears: [SocketAddr; 2],
+    ) -> Result<Cast, String> {
+        Cast::make_behind(args, network, seed, unix_s, hears, |_, address| Ok(address))
     }
 
     /// As [`Cast::make`]; `told` says which address a mix, by name and where it listens, has in the zone's document.
@@ -86,6 +95,7 @@ impl Cast {
     /// What cannot be made or written, or `told` refuses.
     pub fn make_behind(
         args: &DemoArgs,
+        network: &Network,
         seed: u64,
         unix_s: u64,
         hears: [SocketAddr; 2],
@@ -93,7 +103,6 @@ impl Cast {
     ) -> Result<Cast, String> {
         let folder = RunFolder::make()?;
         let at = folder.0.as_path();
-        let ip: IpAddr = if args.ipv6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
         let text = |error: drover_dtls::certificate::CertificateError| error.to_string();
         let (mut known, mut mixes, mut documents) = (Vec::new(), Vec::new(), Vec::new());
         let zones = ZONES.map(|zone| Identity::new_zone(zone, unix_s, DAYS).map_err(text));
@@ -106,12 +115,12 @@ impl Cast {
         let (mut entries, mut listens) = (Vec::new(), Vec::new());
         for (zone, authority) in ZONES.iter().zip(&zones) {
             let mut of_zone = Vec::new();
-            for number in 1..=MIXES {
+            for number in 1..=OF_ZONE {
                 let name = format!("{zone}{number}");
                 let identity = authority.issue(&name, Role::Mix, unix_s, DAYS).map_err(text)?;
                 know(&name, &identity)?;
                 let certificate = identity.certificate().clone();
-                let listen = free_port(ip)?;
+                let listen = network.listen(listens.len())?;
                 listens.push(listen);
                 let address = told(&name, listen)?;
                 of_zone.push(MixEntry { name, address, certificate });
@@ -149,7 +158,7 @@ impl Cast {
             for mix in of_zone {
                 let core = core.next().unwrap_or_default();
                 let listen = listens[mixes.len()];
-                mixes.push(mix_files(at, args, &mix.name, (listen, core), &documents_of(place))?);
+                mixes.push(mix_files(at, args, network, &mix.name, (listen, core), &documents_of(place))?);
             }
         }
         let choices = choices(seed);
@@ -160,9 +169,9 @@ impl Cast {
             let [first, rendezvous] = choices[place].map(|mix| mixes[mix].name.as_str());
             let line = Line {
                 name,
-                listen: SocketAddr::new(ip, 0),
+                listen: network.client(MIXES + place),
                 core: core.next().unwrap_or_default(),
-                takes: free_port(ip)?,
+                takes: network.rtp(MIXES + place)?,
                 hears: hears[place],
                 first,
                 rendezvous,
@@ -188,7 +197,7 @@ impl Cast {
 pub fn choices(seed: u64) -> [[usize; 2]; 2] {
     use rand::{Rng, SeedableRng};
     let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
-    [0, 1].map(|zone| [(); 2].map(|()| zone * MIXES + rng.random_range(0..MIXES)))
+    [0, 1].map(|zone| [(); 2].map(|()| zone * OF_ZONE + rng.random_range(0..OF_ZONE)))
 }
 
 fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf, String> {
@@ -200,6 +209,7 @@ fn write(folder: &Path, name: &str, text: &str) -> Result<PathBuf, String> {
 fn mix_files(
     folder: &Path,
     args: &DemoArgs,
+    network: &Network,
     name: &str,
     (listen, core): (SocketAddr, usize),
     documents: &str,
@@ -211,11 +221,12 @@ fn mix_files(
         "cell = {}\n\
          [control]\nsocket = {}\n\
          [pacing]\npolicy = \"tick\"\ntick_us = {}\n\
-         [limits]\nlinks = 64\ncircuits = 64\ncells = 2048\ntransmit = 1024\n\
+         [limits]\nlinks = 64\ncircuits = 64\ncells = 2048\ntransmit = 1024\n{}\
          [[worker]]\nlisten = \"{listen}\"\ncore = {core}\n",
         args.cell,
         quoted(&socket),
         args.tick_us,
+        network.port_section(),
     );
     let control = format!(
         "identity = {}\n{documents}data_plane = {}\ncontrol_socket = {}\n",
@@ -290,12 +301,13 @@ mod tests {
             seed: None,
             json: true,
             ipv6: false,
+            port: Default::default(),
             tick_us: 500,
             kill_control: None,
         };
         let unix_s = Now::read().unix_s;
         let hears = [5004, 5006].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
-        let cast = Cast::make(&args, 7, unix_s, hears).expect("made");
+        let cast = Cast::make(&args, &Network::loopback(false), 7, unix_s, hears).expect("made");
         let folder = cast.folder.0.clone();
         assert_eq!(std::fs::metadata(&folder).expect("there").mode() & 0o777, 0o700);
         let read = |path: &Path| std::fs::read_to_string(path).expect("written");

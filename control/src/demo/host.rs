@@ -1,10 +1,12 @@
 //! The demo's processes: four mixes, each under a supervisor of its own, and two clients. Whatever becomes of the demo,
 //! all end with it.
 
-use super::cast::{Cast, ClientFiles, MixFiles};
+use super::cast::{Cast, ClientFiles, MIXES, MixFiles};
+use super::network::Network;
 use crate::lab::process::{Process, end_all, find};
 use crate::socket::ControlSocket;
 use crate::supervise::{Output, Part, Plan, Restart, Supervisor, Which, daemon_answers, data_plane_answers};
+use drover_nic::netns::Namespace;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -25,6 +27,8 @@ pub struct Host {
     asked: Vec<[u32; 2]>,
     clients: Vec<Process>,
     said: Arc<Mutex<Vec<String>>>,
+    /// The network of each node that has one of its own.
+    inside: Vec<Option<Arc<Namespace>>>,
 }
 
 impl Host {
@@ -32,12 +36,13 @@ impl Host {
     ///
     /// # Errors
     /// What could not be started, with what it wrote. What was started is ended.
-    pub fn start(cast: &Cast) -> Result<Host, String> {
+    pub fn start(cast: &Cast, network: &Network) -> Result<Host, String> {
         let said = Arc::new(Mutex::new(Vec::new()));
         let (data_plane, control) = (find("drover-dataplane")?, find("drover-control")?);
-        let mut host = Host { mixes: Vec::new(), asked: Vec::new(), clients: Vec::new(), said };
-        for mix in &cast.mixes {
-            let plan = plan(mix, data_plane.clone(), control.clone());
+        let inside = (0..MIXES + cast.clients.len()).map(|node| network.host(node)).collect();
+        let mut host = Host { mixes: Vec::new(), asked: Vec::new(), clients: Vec::new(), said, inside };
+        for (node, mix) in cast.mixes.iter().enumerate() {
+            let plan = plan(mix, network.host(node), data_plane.clone(), control.clone());
             let said = Arc::clone(&host.said);
             let supervisor = Supervisor::new(plan, move |line| {
                 let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,8 +60,9 @@ impl Host {
             std::thread::sleep(Duration::from_millis(20));
         }
         let program = find("drover-client")?;
-        for ClientFiles { name, config, .. } in &cast.clients {
-            host.clients.push(Process::start(name, &program, config)?);
+        for (client, ClientFiles { name, config, .. }) in cast.clients.iter().enumerate() {
+            let inside = network.host(MIXES + client);
+            host.clients.push(Process::start_inside(name, &program, config, inside.as_deref())?);
         }
         host.clients.iter_mut().try_for_each(|client| client.wait_ready(deadline))?;
         Ok(host)
@@ -122,7 +128,8 @@ impl Host {
         let files = &cast.clients[client];
         let old = self.clients.remove(client);
         drop(old);
-        let mut new = Process::start(&files.name, &find("drover-client")?, &files.config)?;
+        let inside = self.inside[MIXES + client].as_deref();
+        let mut new = Process::start_inside(&files.name, &find("drover-client")?, &files.config, inside)?;
         let ready = new.wait_ready(Instant::now() + DEADLINE);
         self.clients.insert(client, new);
         ready
@@ -167,7 +174,7 @@ impl Drop for Host {
     }
 }
 
-fn plan(mix: &MixFiles, data_plane: PathBuf, control: PathBuf) -> Plan {
+fn plan(mix: &MixFiles, inside: Option<Arc<Namespace>>, data_plane: PathBuf, control: PathBuf) -> Plan {
     let steady = Duration::from_secs(1);
     let away = Restart { first: AWAY, longest: AWAY, steady, failures: 0 };
     // What fails before it was ready would fail again: the demo ends at the first restart that it did not ask for.
@@ -180,6 +187,7 @@ fn plan(mix: &MixFiles, data_plane: PathBuf, control: PathBuf) -> Plan {
             socket: mix.data_plane_socket.clone(),
             output: Output::File(mix.data_plane.with_extension("log")),
             answers: data_plane_answers,
+            inside,
         },
         control: Part {
             program: control,
@@ -187,6 +195,7 @@ fn plan(mix: &MixFiles, data_plane: PathBuf, control: PathBuf) -> Plan {
             socket: mix.control_socket.clone(),
             output: Output::File(mix.control.with_extension("log")),
             answers: daemon_answers,
+            inside: None,
         },
         data_plane_restart: at_once,
         control_restart: away,

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! stage.rs     from curtain to curtain
+//! network.rs   where the nodes are: loopback, or networks of their own
 //! cast.rs      identities, zone documents, configurations
 //! host.rs      the processes
 //! show.rs      what is waited for and watched meanwhile
@@ -24,6 +25,7 @@ pub mod cast;
 pub mod host;
 #[cfg(feature = "lab")]
 mod kill;
+pub mod network;
 #[cfg(feature = "lab")]
 pub mod phone;
 #[cfg(feature = "lab")]
@@ -49,10 +51,16 @@ pub const SECONDS_RANGE: std::ops::RangeInclusive<f64> = 1.0..=3_600.0;
 
 /// Plays a voice between two zones on this machine and measures what an observer sees.
 ///
-/// Two zones of two mixes and one client each start as processes on loopback and make their links by handshake; every link
-/// carries chaff at a constant rate. Then one client calls the other and a voice is played as G.711 RTP, both ways. Link rates, counted at the far end of each link, must be
-/// the same before, during and after the call. Results: report.json, caller.wav (what was said), callee.wav (what arrived)
-/// and links.svg in the output folder. The exit status is not 0 when the voice did not arrive.
+/// Two zones of two mixes and one client each start as processes and make their links by handshake; every link carries chaff
+/// at a constant rate. Then one client calls the other and a voice is played as G.711 RTP, both ways. Link rates, counted at
+/// the far end of each link, must be the same before, during and after the call. Results: report.json, caller.wav (what was
+/// said), callee.wav (what arrived) and links.svg in the output folder.
+///
+/// As root each node has a network of its own, joined to the others by a bridge, and mixes use AF_XDP; a line says how to
+/// capture on the bridge. Nothing of it stays, however the demo ends. Else everything is on loopback, over UDP sockets.
+///
+/// The exit status is 0 when the voice arrived, 1 when it did not or something failed, 2 for wrong arguments, 3 when the
+/// machine lacks what --port needs.
 #[derive(Clone, Debug, Args)]
 pub struct DemoArgs {
     /// Length of the call in seconds; a shorter WAV file is followed by silence [default: 20, or the WAV file's length]
@@ -76,9 +84,12 @@ pub struct DemoArgs {
     /// Print the report as JSON and no progress
     #[arg(long)]
     pub json: bool,
-    /// Use ::1 instead of 127.0.0.1
+    /// Use IPv6 instead of IPv4
     #[arg(long)]
     pub ipv6: bool,
+    /// What mixes send and receive by
+    #[arg(long, value_name = "PORT", default_value = "auto")]
+    pub port: network::PortChoice,
     /// Tick of mixes and clients in µs
     #[arg(long, default_value_t = 1000)]
     pub tick_us: u64,
@@ -88,13 +99,28 @@ pub struct DemoArgs {
     pub kill_control: Option<f64>,
 }
 
+/// Why the demo ends without success.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What failed and the mend, for people.
+    pub text: String,
+    /// What the program ends with: 1, or as the text of `--help` says.
+    pub status: u8,
+}
+
+impl From<String> for Failure {
+    fn from(text: String) -> Failure {
+        Failure { text, status: 1 }
+    }
+}
+
 /// Runs the demo.
 ///
 /// # Errors
 ///
-/// What failed and the mend, for people; also when the voice did not arrive.
+/// What failed; also when the voice did not arrive.
 #[cfg(feature = "lab")]
-pub fn main(args: &DemoArgs) -> Result<(), String> {
+pub fn main(args: &DemoArgs) -> Result<(), Failure> {
     stage::main(args)
 }
 
@@ -104,8 +130,8 @@ pub fn main(args: &DemoArgs) -> Result<(), String> {
 ///
 /// Always.
 #[cfg(not(feature = "lab"))]
-pub fn main(_: &DemoArgs) -> Result<(), String> {
-    Err(format!("demo: {}", crate::cli::NO_LAB))
+pub fn main(_: &DemoArgs) -> Result<(), Failure> {
+    Err(format!("demo: {}", crate::cli::NO_LAB).into())
 }
 
 /// Sets `stop` on SIGINT and SIGTERM instead of ending this process, so that it can clean up.

@@ -16,6 +16,8 @@ pub const HEARD_LEAST: f64 = 0.99;
 pub struct Report {
     /// Version of drover.
     pub version: String,
+    /// What the mixes sent and received by: af_xdp, udp or dpdk.
+    pub port: String,
     /// Length of the call's audio, s.
     pub seconds: f64,
     /// Cell size, bytes.

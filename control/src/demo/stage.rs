@@ -1,13 +1,14 @@
 //! The demo from curtain to curtain: processes, keys, three windows of time, a voice, and the report.
 
 use super::audio::{Heard, Listener, compare, play};
-use super::cast::{CLIENTS, Cast};
+use super::cast::{CLIENTS, Cast, MIXES};
 use super::host::Host;
 use super::kill::Kill;
+use super::network::Network;
 use super::report::{Report, Reverse};
 use super::sampler::Window;
 use super::show::Show;
-use super::{DemoArgs, SECONDS, SECONDS_RANGE, stop_on_signals};
+use super::{DemoArgs, Failure, SECONDS, SECONDS_RANGE, stop_on_signals};
 use crate::media::{SAMPLE_RATE, speech, wav};
 use crate::plane::Now;
 use crate::report::svg::{Series, links_chart};
@@ -35,7 +36,7 @@ const RATES: std::ops::RangeInclusive<u32> = 50..=500;
 const TICKS: std::ops::RangeInclusive<u64> = 100..=10_000;
 
 /// Runs the demo, prints its report and fails when the voice did not arrive.
-pub fn main(args: &DemoArgs) -> Result<(), String> {
+pub fn main(args: &DemoArgs) -> Result<(), Failure> {
     let stop = Arc::new(AtomicBool::new(false));
     stop_on_signals(&stop)?;
     let report = run(args, &stop)?;
@@ -45,11 +46,11 @@ pub fn main(args: &DemoArgs) -> Result<(), String> {
         format!("\n{}", report.text(&args.out))
     };
     crate::cli::print(&text)?;
-    report.failure().map_or(Ok(()), Err)
+    report.failure().map_or(Ok(()), |text| Err(text.into()))
 }
 
 /// Runs the demo and writes its files.
-fn run(args: &DemoArgs, stop: &Arc<AtomicBool>) -> Result<Report, String> {
+fn run(args: &DemoArgs, stop: &Arc<AtomicBool>) -> Result<Report, Failure> {
     let plan = check(args)?;
     let (voice, seconds) = voice(args, plan.seed)?;
     check_kill(args, seconds)?;
@@ -58,18 +59,25 @@ fn run(args: &DemoArgs, stop: &Arc<AtomicBool>) -> Result<Report, String> {
         .map_err(|error| format!("--out {}: {error}; name a folder that can be made", args.out.display()))?;
     let mut progress = Progress::stderr(args.json);
 
+    let network = Network::make(args.port, args.ipv6, MIXES, CLIENTS.len())?;
+    for line in network.fallen_back.iter().chain(&network.outside()) {
+        eprintln!("drover demo: {line}");
+    }
     let ip: IpAddr = if args.ipv6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
-    let (caller_hears, callee_hears) = (Listener::bind(ip)?, Listener::bind(ip)?);
+    let hears = |client: usize| network.at(MIXES + client, || Listener::bind(ip));
+    let (caller_hears, callee_hears) = (hears(0)?, hears(1)?);
     progress.update("making two zones, four mixes and two clients");
-    let cast = Cast::make(args, plan.seed, Now::read().unix_s, [caller_hears.address, callee_hears.address])?;
+    let hears = [caller_hears.address, callee_hears.address];
+    let cast = Cast::make(args, &network, plan.seed, Now::read().unix_s, hears)?;
     progress.update("starting four mixes and two clients");
-    let host = Host::start(&cast)?;
+    let host = Host::start(&cast, &network)?;
     let mut show = Show::new(&cast, host, stop, &mut progress)?;
-    let played = play_all(args, &plan, (&voice, &reply_voice, seconds), &mut show, [callee_hears, caller_hears]);
+    let played = play_all(args, &plan, &network, (&voice, &reply_voice, seconds), &mut show, [callee_hears, caller_hears]);
     // Who does not answer has ended, most likely: that tells more.
     let Played { mut report, forth, series, call } = played.map_err(|error| show.host.cause().unwrap_or(error))?;
     show.host.end();
     progress.finish();
+    report.port = network.port().to_owned();
     report.version = env!("CARGO_PKG_VERSION").to_owned();
     (report.seconds, report.cell, report.rate, report.seed) = (seconds, args.cell, args.rate, plan.seed);
     let title = format!("A call between two zones: cells of {} bytes, u = {} a second", args.cell, args.rate);
@@ -93,6 +101,7 @@ struct Played {
 fn play_all(
     args: &DemoArgs,
     plan: &Drawn,
+    network: &Network,
     (voice, reply_voice, seconds): (&[i16], &[i16], f64),
     show: &mut Show<'_>,
     hears: [Listener; 2],
@@ -115,10 +124,11 @@ fn play_all(
         let n = (plan.seed ^ salt).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         ((n >> 32) as u32, n as u16, (n >> 16) as u32)
     };
-    let says = [
-        play(voice, show.cast.clients[0].takes, numbers(1), &voices_stop)?,
-        play(reply_voice, show.cast.clients[1].takes, numbers(2), &voices_stop)?,
-    ];
+    let says = |client: usize, voice: &[i16]| {
+        let takes = show.cast.clients[client].takes;
+        network.at(MIXES + client, || play(voice, takes, numbers(client as u64 + 1), &voices_stop))
+    };
+    let says = [says(0, voice)?, says(1, reply_voice)?];
     let call_up = show.now();
     show.kill = Kill::new(args.kill_control, show.cast.choices[0][0], (call_up, call_up + seconds));
     let edge = EDGE.min(seconds / 4.0);
@@ -279,6 +289,7 @@ mod tests {
             seed: Some(1),
             json: true,
             ipv6: true,
+            port: Default::default(),
             tick_us: 500,
             kill_control: None,
         }

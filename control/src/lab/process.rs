@@ -1,5 +1,6 @@
 //! Programs of this build as processes: found beside this one, started, waited for, and ended whatever happens.
 
+use drover_nic::netns::Namespace;
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
@@ -67,7 +68,24 @@ impl Process {
     ///
     /// The system does not start it.
     pub fn start(name: &str, program: &Path, config: &Path) -> Result<Process, String> {
+        Process::start_inside(name, program, config, None)
+    }
+
+    /// As [`Process::start`], in a network of its own.
+    ///
+    /// # Errors
+    ///
+    /// Likewise.
+    pub fn start_inside(
+        name: &str,
+        program: &Path,
+        config: &Path,
+        inside: Option<&Namespace>,
+    ) -> Result<Process, String> {
         let mut command = Command::new(program);
+        if let Some(inside) = inside {
+            inside.start_inside(&mut command).map_err(|error| format!("{}: {error}", program.display()))?;
+        }
         command.arg(config).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // A demonstration's processes do not stay behind, however it ends.
         drover_nic::child::end_with_parent(&mut command, Signal::TERM);

@@ -68,6 +68,7 @@ impl MixFiles {
             config: self.data_plane.clone(),
             output: Output::Inherit,
             answers: data_plane_answers,
+            inside: None,
         };
         // The control daemon's own folder is where relative paths in its configuration begin; the data plane's are
         // relative to where it is started.
@@ -78,6 +79,7 @@ impl MixFiles {
             config: self.control.clone(),
             output: Output::Inherit,
             answers: daemon_answers,
+            inside: None,
         };
         let mut restart = Restart::default();
         restart.first = self.restart_s.map_or(restart.first, Duration::from_secs_f64);

@@ -1,6 +1,7 @@
 //! One process: how it is started, whether it answers, and how it ends.
 
 use crate::socket::ControlSocket;
+use drover_nic::netns::Namespace;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 use std::fs::File;
@@ -9,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Time that a process has to answer on its socket, for a look.
@@ -40,6 +42,8 @@ pub struct Part {
     pub output: Output,
     /// The process id of who answers at the socket, if anybody does.
     pub answers: fn(&Path) -> Option<u32>,
+    /// The network that it runs in; `None`: the supervisor's.
+    pub inside: Option<Arc<Namespace>>,
 }
 
 /// Who answers at a data plane's control socket.
@@ -99,6 +103,9 @@ impl Child {
             let open = || File::options().create(true).append(true).open(path);
             let fail = |error| format!("{}: {error}", path.display());
             command.stdout(open().map_err(fail)?).stderr(open().map_err(fail)?);
+        }
+        if let Some(inside) = &part.inside {
+            inside.start_inside(&mut command).map_err(|error| format!("{}: {error}", part.program.display()))?;
         }
         // A terminal's Ctrl-C is for the supervisor, which ends them in order.
         command.process_group(0);

@@ -33,7 +33,7 @@ impl World {
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).expect("set");
         let output = Output::File(self.path(&format!("{name}.log")));
         let (config, socket) = (self.path(&format!("{name}.toml")), self.path(&format!("{name}.toml.pid")));
-        Part { program, config, socket, output, answers: by_file }
+        Part { program, config, socket, output, answers: by_file, inside: None }
     }
 
     fn plan(&self, data_plane: &str, control: &str) -> Plan {
