@@ -20,13 +20,13 @@ pub struct DoctorArgs {
     /// The data plane's configuration file, TOML; without it, one worker and every default
     #[arg(long)]
     config: Option<PathBuf>,
-    /// The interface that the mix's packets go by
+    /// The interface that the mix's packets go by; without it, the configuration's
     #[arg(long, value_parser = interface_name)]
     interface: Option<String>,
-    /// The port; without it af_xdp where an interface is named, else udp
+    /// The port; without it the configuration's, and af_xdp in place of udp where an interface is named
     #[arg(long, value_enum)]
     port: Option<PortKind>,
-    /// The port may not copy packets: an interface whose driver cannot do without is MISSING that
+    /// The port may not copy packets, whatever the configuration says: an interface whose driver cannot do without is MISSING that
     #[arg(long)]
     require_zero_copy: bool,
     /// Prints a list of {id, state, found, needed, why, mend}

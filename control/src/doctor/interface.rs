@@ -135,6 +135,9 @@ impl Look<'_> {
         if self.need.port == PortKind::Dpdk {
             return finding("xdp", "not looked at", "none", "DPDK drives the device itself").ok();
         }
+        if !self.need.driver_mode {
+            return finding("xdp", "not looked at", "none", "the configuration has generic mode").ok();
+        }
         let (needed, why) = ("driver mode", "in generic mode the kernel makes a packet of its own of each one first");
         match self.features() {
             Ok(features) if features.driver_mode() => {

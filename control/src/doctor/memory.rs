@@ -38,7 +38,8 @@ fn pages_needed(files: &Files, need: &Need, nodes: &[u16]) -> BTreeMap<u16, u64>
     for core in &need.cores {
         *needed.entry(node_of(*core).unwrap_or(first)).or_insert(0) += need.packets;
     }
-    needed.into_iter().map(|(node, bytes)| (node, bytes.div_ceil(HUGE))).collect()
+    let pages = |bytes: u64| if need.huge_pages { bytes.div_ceil(HUGE) } else { 0 };
+    needed.into_iter().map(|(node, bytes)| (node, pages(bytes))).collect()
 }
 
 fn huge_pages(files: &Files, need: &Need) -> Vec<Check> {
@@ -60,6 +61,7 @@ fn huge_pages_of(files: &Files, need: &Need, id: &str, folder: &str, pages: u64)
     let wanted = if pages == 0 { "none".to_owned() } else { format!("{pages} free pages of 2 MiB") };
     let why = match need.port {
         PortKind::Udp => "the port udp uses ordinary memory",
+        _ if !need.huge_pages => "the configuration has packet buffers on ordinary pages",
         _ if pages == 0 => "no worker of the configuration is on this node",
         PortKind::AfXdp => {
             "packet buffers: without huge pages they are on small ones, at more cost a packet; pages that a \

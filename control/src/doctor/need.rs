@@ -1,8 +1,9 @@
 //! What a configuration needs of a machine.
 
 use clap::ValueEnum;
-use drover_dataplane::config::{Config, Pacing, Policy};
+use drover_dataplane::config::{Config, Pacing, Policy, PortConfig};
 use drover_dataplane::limits::RAW_WAITING_MAX;
+use drover_nic::af_xdp::{HugePages, Mode, ZeroCopy};
 
 /// Bytes of one packet buffer: a frame with its Ethernet, IP and UDP headers, in the two sizes of chunk that AF_XDP has.
 const BUFFER: u64 = 2048;
@@ -40,14 +41,14 @@ impl PortKind {
     }
 }
 
-/// What was asked for beside the configuration.
+/// What was asked for beside the configuration; it goes before what that says.
 #[derive(Clone, Debug, Default)]
 pub struct Asked {
-    /// The port; else `af_xdp` where an interface is named, `udp` where none is.
+    /// The port; else the configuration's, and `af_xdp` in place of `udp` where an interface is named.
     pub port: Option<PortKind>,
-    /// The interface.
+    /// The interface; else the configuration's.
     pub interface: Option<String>,
-    /// Whether the port may not copy.
+    /// Whether the port may not copy, whatever the configuration says.
     pub zero_copy: bool,
 }
 
@@ -60,6 +61,10 @@ pub struct Need {
     pub interface: Option<String>,
     /// Whether the port may not copy.
     pub zero_copy: bool,
+    /// Whether XDP is to run in the driver where it can.
+    pub driver_mode: bool,
+    /// Whether packet buffers are to be on huge pages.
+    pub huge_pages: bool,
     /// Whether workers tick, spin, or decide for themselves.
     pub policy: Policy,
     /// The core of each worker.
@@ -83,7 +88,20 @@ pub struct Need {
 impl Need {
     /// Of a data plane with this configuration.
     pub fn new(config: &Config, asked: Asked) -> Need {
-        let port = asked.port.unwrap_or(if asked.interface.is_some() { PortKind::AfXdp } else { PortKind::Udp });
+        let (kind, named) = match &config.port {
+            PortConfig::Udp => (PortKind::Udp, None),
+            PortConfig::AfXdp(port) => (PortKind::AfXdp, Some(port.interface.clone())),
+            PortConfig::Dpdk(_) => (PortKind::Dpdk, None),
+        };
+        let named_only = kind == PortKind::Udp && asked.interface.is_some();
+        let port = asked.port.unwrap_or(if named_only { PortKind::AfXdp } else { kind });
+        let (driver_mode, huge_pages, may_copy) = match &config.port {
+            PortConfig::AfXdp(port) => {
+                (port.mode != Mode::Generic, port.huge_pages != HugePages::Off, port.zero_copy != ZeroCopy::Require)
+            }
+            PortConfig::Dpdk(port) => (true, port.plain_mib.is_none(), true),
+            PortConfig::Udp => (true, true, true),
+        };
         let (pool, tables) = config.worker_bytes();
         let transmit = (config.sizes.transmit + RAW_WAITING_MAX) as u64;
         let buffers = transmit + RECEIVE_BUFFERS;
@@ -95,8 +113,10 @@ impl Need {
         let frames = transmit * (drover_nic::FRAME as u64 + 64);
         Need {
             port,
-            interface: asked.interface,
-            zero_copy: asked.zero_copy,
+            interface: asked.interface.or(named),
+            zero_copy: asked.zero_copy || !may_copy,
+            driver_mode,
+            huge_pages,
             policy: config.policy,
             cores: config.workers.iter().map(|worker| worker.core).collect(),
             pacings: config.pacings.clone(),

@@ -87,6 +87,8 @@ fn need(port: PortKind) -> Need {
         port,
         interface: Some("eth0".to_owned()),
         zero_copy: true,
+        driver_mode: true,
+        huge_pages: true,
         policy: Policy::Auto,
         cores: vec![Some(2), Some(3)],
         pacings: vec![spins(2), spins(3)],
@@ -279,6 +281,35 @@ fn udp_needs_little() {
         (only(&checks, "isolation").needed.as_str(), only(&checks, "governor").needed.as_str()),
         ("none", "none")
     );
+}
+
+#[test]
+fn what_is_switched_off_is_not_needed() {
+    let root = fit();
+    write(root.path(), "sys/devices/system/node/node1/hugepages/hugepages-2048kB/free_hugepages", "0");
+    let says = Says { features: Some(XdpFeatures::default()), ..says() };
+    let need = Need { driver_mode: false, huge_pages: false, zero_copy: false, ..need(PortKind::AfXdp) };
+    assert_amiss(&examined(root.path(), &says, &need), &[]);
+}
+
+#[test]
+fn the_port_is_the_files_unless_a_flag_says_otherwise() {
+    let need = |port: &str, asked: Asked| {
+        let text = format!("{port}\n[control]\nsocket = \"/m1.sock\"\n[[worker]]\nlisten = \"192.0.2.1:4001\"\n");
+        let config = drover_dataplane::config::Config::parse(&text).expect("a sound configuration");
+        let need = Need::new(&config, asked);
+        (need.port, need.interface, need.zero_copy, need.driver_mode, need.huge_pages)
+    };
+    let named = |name: &str| Some(name.to_owned());
+    let eth7 = || Asked { interface: named("eth7"), ..Asked::default() };
+    assert_eq!(need("", Asked::default()), (PortKind::Udp, None, false, true, true));
+    assert_eq!(need("", eth7()), (PortKind::AfXdp, named("eth7"), false, true, true));
+    let file = "[port]\nkind = \"af_xdp\"\ninterface = \"eth0\"\n";
+    let strict = format!("{file}mode = \"generic\"\nzero_copy = \"off\"\nhuge_pages = \"off\"\n");
+    assert_eq!(need(&strict, Asked::default()), (PortKind::AfXdp, named("eth0"), false, false, false));
+    assert!(need(&format!("{file}zero_copy = \"require\"\n"), eth7()).2);
+    let udp = Asked { port: Some(PortKind::Udp), ..Asked::default() };
+    assert_eq!(need(file, udp), (PortKind::Udp, named("eth0"), false, true, true));
 }
 
 #[test]
