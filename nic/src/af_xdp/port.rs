@@ -253,7 +253,7 @@ impl Port for AfXdpPort {
         let limit = limit.min(BURST);
         self.neighbours.poll();
         self.receive.give_back(&self.umem, &mut self.socket);
-        self.transmit.retry(&mut self.socket);
+        self.transmit.retry(&self.umem, &mut self.socket);
         self.receive.take(&self.umem, &mut self.socket, limit);
         self.receive.sort(&self.umem, limit)
     }
