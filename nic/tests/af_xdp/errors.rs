@@ -48,9 +48,9 @@ fn interfaces_that_are_not_there() {
 fn interfaces_that_do_not_fit() {
     let Some(cable) = cable(2) else { return };
     let both = AfXdpConfig { other_queues: OtherQueues::Steered, ..small() };
-    says(&refused(&cable, &small()), "a0", "2 receive queues and 1 of them", "ethtool -L a0 combined 1");
+    says(&refused(&cable, &small()), "a0", "2 receive queues and 1 of them", "ethtool -L a0 rx 1 tx 1");
     let beyond = cable.a.open(&cable.b, &both, &[listen(cable.a.v4, 2)]).expect_err("beyond");
-    says(&beyond, "queue 2", "2 receive queues", "ethtool -L a0 combined 3");
+    says(&beyond, "queue 2", "2 receive queues", "ethtool -L a0 rx 3 tx 3");
 
     let long = AfXdpConfig { payload: 1500, ..both.clone() };
     cable.a.network.set_mtu("a0", 1527).expect("set");
