@@ -14,7 +14,6 @@ mod attachment;
 mod bpf;
 mod config;
 mod errors;
-mod features;
 mod generator;
 mod group;
 mod hand_over;
@@ -31,7 +30,6 @@ pub use config::{
     AfXdpConfig, Listen, MAX_HAND_OVER, MAX_NEIGHBOURS, MAX_TX_RING, MAX_WORKERS, Mode, NextHop, OtherQueues, WIRE,
     ZeroCopy,
 };
-pub use features::Features;
 pub use generator::Generator;
 pub use group::open;
 pub use launch::LaunchTime;

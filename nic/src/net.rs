@@ -43,25 +43,6 @@ pub(crate) fn set_checksum_offload(name: &str, on: bool) -> io::Result<()> {
     interface_call(&any_socket()?, libc::SIOCETHTOOL, &mut request)
 }
 
-/// How many queues the interface `name` of the calling thread's network receives on now; `None` where its driver does not
-/// say.
-pub(crate) fn receive_queues(name: &str) -> io::Result<Option<u32>> {
-    /// ethtool's number for "get channels" (linux/ethtool.h).
-    const ETHTOOL_GCHANNELS: u32 = 0x3c;
-    // struct ethtool_channels: the command, the most there may be (receive, transmit, other, combined), what there are.
-    let mut channels = [ETHTOOL_GCHANNELS, 0, 0, 0, 0, 0, 0, 0, 0];
-    let mut request = interface_request(name);
-    request.ifr_ifru.ifru_data = (&raw mut channels).cast();
-    match interface_call(&any_socket()?, libc::SIOCETHTOOL, &mut request) {
-        Ok(()) => {
-            let [.., receive, _transmit, _other, combined] = channels;
-            Ok(Some(receive.saturating_add(combined)))
-        }
-        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 /// For calls about interfaces of the calling thread's network.
 pub(crate) fn any_socket() -> io::Result<OwnedFd> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};

@@ -89,6 +89,7 @@ pub struct AfXdpConfig {
     /// The largest datagram that must fit, bytes of UDP payload, at most [`FRAME`].
     pub payload: usize,
     /// Frames that wait, from each worker to each other one, when they arrive on another's queue: 1 to [`MAX_HAND_OVER`].
+    /// 1,600 bytes each: 64 workers of 128 take 0.8 GB.
     pub hand_over: usize,
     /// Receive queues without a worker.
     pub other_queues: OtherQueues,

@@ -3,6 +3,7 @@
 use super::config::{Mode, ZeroCopy};
 use super::umem::huge_pages_for;
 use crate::OpenError;
+use crate::host::Channels;
 use crate::interface::Interface;
 use std::io;
 use std::net::SocketAddr;
@@ -45,19 +46,27 @@ pub(super) fn mtu(interface: &Interface, needed: usize, payload: usize) -> OpenE
     OpenError::environment(format!("interface {name}"), why, mend)
 }
 
-pub(super) fn no_such_queue(name: &str, queue: u32, queues: u32) -> OpenError {
-    let why = format!("interface {name} has {queues} receive queues, from 0");
-    let mend = format!("`ethtool -L {name} combined {}`, or use fewer workers", queue.saturating_add(1));
+pub(super) fn no_such_queue(name: &str, queue: u32, channels: &Channels) -> OpenError {
+    let why = format!("interface {name} has {} receive queues, from 0", channels.rx);
+    let mend = format!("{}, or use fewer workers", set_queues(name, queue.saturating_add(1) as usize, channels));
     OpenError::environment(format!("queue {queue}"), why, mend)
 }
 
-pub(super) fn queues_without_worker(name: &str, queues: u32, workers: usize) -> OpenError {
+pub(super) fn queues_without_worker(name: &str, workers: usize, channels: &Channels) -> OpenError {
+    let queues = channels.rx;
     let why =
         format!("it has {queues} receive queues and {workers} of them have a worker: what arrived on others were lost");
-    let mend = format!(
-        "`ethtool -L {name} combined {workers}`; or steer the workers' ports to their queues (`ethtool -N`) and say so"
-    );
+    let set = set_queues(name, workers, channels);
+    let mend = format!("{set}; or steer the workers' ports to their queues (`ethtool -N`) and say so");
     OpenError::environment(format!("interface {name}"), why, mend)
+}
+
+fn set_queues(name: &str, count: usize, channels: &Channels) -> String {
+    if channels.combined {
+        format!("`ethtool -L {name} combined {count}`")
+    } else {
+        format!("`ethtool -L {name} rx {count} tx {count}`")
+    }
 }
 
 pub(super) fn queues_unknown(error: &io::Error, name: &str) -> OpenError {

@@ -3,17 +3,17 @@
 use super::attachment::{Attachment, reserve};
 use super::config::{AfXdpConfig, Listen, NextHop, OtherQueues, check};
 use super::errors;
-use super::features::Features;
 use super::hand_over::HandOver;
 use super::launch::LaunchTime;
 use super::port::{AfXdpPort, Bound, Receive, Shared};
 use super::socket::Socket;
 use super::transmit::Transmit;
 use super::umem::{HugePages, RECEIVE_HEADROOM, Umem};
+use crate::host::Channels;
 use crate::interface::Interface;
 use crate::neighbour::netlink::{self, Resolver};
 use crate::neighbour::{Feed, Table};
-use crate::{Endpoint, FRAME, OpenError, net};
+use crate::{Endpoint, FRAME, OpenError, host};
 use drover_wire::frame::{Local, Template, mtu_needed, payload_max};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -59,16 +59,20 @@ fn open_with(
 /// The interface's receive queues in number, if the workers' are among them.
 fn fitting_queues(config: &AfXdpConfig, interface: &Interface, workers: &[Listen]) -> Result<u32, OpenError> {
     let name = &interface.name;
-    let queues = net::receive_queues(name).map_err(|error| errors::queues_unknown(&error, name))?;
-    // Drivers that cannot tell have one, or as many as the kernel made room for.
-    let queues = queues.unwrap_or(interface.queues.0);
-    if let Some(beyond) = workers.iter().find(|worker| worker.queue >= queues) {
-        return Err(errors::no_such_queue(name, beyond.queue, queues));
+    let channels = match host::channels(name) {
+        // Drivers that cannot tell have one, or as many as the kernel made room for.
+        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+            Channels { rx: interface.queues.0, combined: true, ..Channels::default() }
+        }
+        told => told.map_err(|error| errors::queues_unknown(&error, name))?,
+    };
+    if let Some(beyond) = workers.iter().find(|worker| worker.queue >= channels.rx) {
+        return Err(errors::no_such_queue(name, beyond.queue, &channels));
     }
-    if config.other_queues == OtherQueues::Refuse && (workers.len() as u64) < u64::from(queues) {
-        return Err(errors::queues_without_worker(name, queues, workers.len()));
+    if config.other_queues == OtherQueues::Refuse && (workers.len() as u64) < u64::from(channels.rx) {
+        return Err(errors::queues_without_worker(name, workers.len(), &channels));
     }
-    Ok(queues)
+    Ok(channels.rx)
 }
 
 /// What is constant in the ports' frames, if the interface can carry them.
@@ -176,8 +180,8 @@ fn launch_time(config: &AfXdpConfig, interface: &Interface) -> LaunchTime {
     if !config.launch_time {
         return LaunchTime::Off;
     }
-    match Features::of(interface) {
-        Ok(Some(Features { launch_time: true, .. })) => LaunchTime::On,
+    match host::xdp_features(interface.index) {
+        Ok(features) if features.launch_time() => LaunchTime::On,
         _ => LaunchTime::NotOffered,
     }
 }

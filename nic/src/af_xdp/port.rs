@@ -203,9 +203,9 @@ impl AfXdpPort {
     }
 
     /// What it has done beyond [`Port::counters`], in frames where nothing else is said: reasons why a received frame was
-    /// none of its own; frames handed over to and by other workers of the group; reasons to refuse a frame (the last two of
-    /// which say why there was no neighbour); system calls
-    /// that woke the kernel; and what the kernel counted at the socket. Asks the system: not for the hot path.
+    /// none of its own; frames handed over to and by other workers of the group; reasons to refuse a frame (`neighbours_full`
+    /// and `link_down` are among `no_neighbour`); system calls that woke the kernel; and what the kernel counted at the
+    /// socket. Asks the system: not for the hot path.
     pub fn details(&self) -> PortDetails {
         let received = &self.receive.counters;
         let sent = &self.transmit.counters;
@@ -253,7 +253,7 @@ impl Port for AfXdpPort {
         let limit = limit.min(BURST);
         self.neighbours.poll();
         self.receive.give_back(&self.umem, &mut self.socket);
-        self.transmit.retry(&mut self.socket);
+        self.transmit.retry(&self.umem, &mut self.socket);
         self.receive.take(&self.umem, &mut self.socket, limit);
         self.receive.sort(&self.umem, limit)
     }

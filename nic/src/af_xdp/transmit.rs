@@ -142,7 +142,7 @@ impl Transmit {
         self.reap(umem, socket);
         let count = count.min(self.reserved.len());
         // What is behind frames that did not go would only leave later still, and all at once.
-        let clear = self.settle(socket) == 0 || socket.zero_copy();
+        let clear = socket.zero_copy() || self.settle(socket) == 0;
         let mut posted = 0;
         for index in 0..count {
             let Some(slot) = self.reserved.pop_front() else { break };
@@ -161,11 +161,20 @@ impl Transmit {
         sent
     }
 
-    /// Frames that an earlier commit left in the ring are tried again. To be called now and then.
+    /// Has the kernel go on with what earlier commits gave it. To be called now and then.
     #[inline]
-    pub(super) fn retry(&mut self, socket: &mut Socket) {
-        if self.in_flight > 0 && !socket.zero_copy() {
+    pub(super) fn retry(&mut self, umem: &Umem, socket: &mut Socket) {
+        if self.in_flight == 0 {
+            return;
+        }
+        if !socket.zero_copy() {
             self.settle(socket);
+            return;
+        }
+        // A driver that sleeps may have frames to send, or to say that it has sent them.
+        self.reap(umem, socket);
+        if self.in_flight > 0 {
+            self.wake(socket);
         }
     }
 

@@ -131,7 +131,8 @@ impl Umem {
     }
 
     /// Takes the right to a chunk back, by an address in it that the kernel gave. Also the offset of that address in the
-    /// chunk. `None` for an address that is in none: the kernel does not do that.
+    /// chunk. `None` for an address that is in none. The kernel does not do that, and is trusted not to give one twice: it can
+    /// write all of our memory anyway.
     #[inline]
     pub(super) fn take(&self, address: u64) -> Option<(Chunk, usize)> {
         let number = address >> self.chunk.trailing_zeros();

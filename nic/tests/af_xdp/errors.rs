@@ -48,9 +48,9 @@ fn interfaces_that_are_not_there() {
 fn interfaces_that_do_not_fit() {
     let Some(cable) = cable(2) else { return };
     let both = AfXdpConfig { other_queues: OtherQueues::Steered, ..small() };
-    says(&refused(&cable, &small()), "a0", "2 receive queues and 1 of them", "ethtool -L a0 combined 1");
+    says(&refused(&cable, &small()), "a0", "2 receive queues and 1 of them", "ethtool -L a0 rx 1 tx 1");
     let beyond = cable.a.open(&cable.b, &both, &[listen(cable.a.v4, 2)]).expect_err("beyond");
-    says(&beyond, "queue 2", "2 receive queues", "ethtool -L a0 combined 3");
+    says(&beyond, "queue 2", "2 receive queues", "ethtool -L a0 rx 3 tx 3");
 
     let long = AfXdpConfig { payload: 1500, ..both.clone() };
     cable.a.network.set_mtu("a0", 1527).expect("set");
@@ -68,6 +68,12 @@ fn interfaces_that_do_not_fit() {
     }
     let error = cable.a.open(&cable.b, &AfXdpConfig { vlan: Some(7), ..both.clone() }, &[listen(cable.b.vlan_v4, 0)]);
     says(&error.expect_err("another's address"), "10.78.0.2", "does not have it", "ip address add");
+    for (vlan_interface, why) in [("a0", "a0 does not have it"), ("nosuchif0", "there is none")] {
+        let config = AfXdpConfig { vlan: Some(7), vlan_interface: Some(vlan_interface.into()), ..both.clone() };
+        let error =
+            cable.a.open(&cable.b, &config, &[listen(cable.a.vlan_v4, 0)]).expect_err("not the VLAN's interface");
+        says(&error, "", why, "ip ");
+    }
     let taken = cable.a.network.run(|| UdpSocket::bind((cable.a.v4, 4433))).expect("entered").expect("bound");
     says(&refused(&cable, &both), "10.77.0.1:4433", "another socket has it", "ss -lunp");
     drop(taken);

@@ -5,10 +5,12 @@ mod cable;
 mod conform;
 mod ends;
 mod errors;
+mod exact;
 mod neighbours;
 mod no_alloc;
 mod odd_frames;
 mod others;
+mod raw;
 mod stalls;
 mod workers;
 

@@ -1,42 +1,11 @@
 //! Frames that are no datagrams of a port's: each is passed on to the kernel or counted, and stops nothing.
 
 use crate::cable::{Cable, at, cable, collect, small};
+use crate::raw::Raw;
 use drover_nic::af_xdp::{AfXdpConfig, AfXdpPort, Mode};
 use drover_nic::{Endpoint, Port};
 use drover_wire::frame::{Checksum, Local, Mac, write_headers};
-use rustix::io::Errno;
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-
-/// A socket that sends whole frames out of host `a`'s end (packet(7)).
-struct Raw {
-    socket: OwnedFd,
-    to: libc::sockaddr_ll,
-}
-
-impl Raw {
-    fn new(cable: &Cable) -> Raw {
-        let index = cable.a.network.interface("a0").expect("there").index;
-        let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
-        // SAFETY: socket(2) takes no pointer.
-        let fd = cable.a.network.run(|| unsafe { libc::socket(libc::AF_PACKET, kind, 0) }).expect("entered");
-        assert!(fd >= 0, "a packet socket: {}", std::io::Error::last_os_error());
-        // SAFETY: the descriptor was just opened and nobody else has it.
-        let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-        // SAFETY: a C structure of integers: all zero is a valid value.
-        let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-        to.sll_family = libc::AF_PACKET as u16;
-        to.sll_ifindex = index as i32;
-        Raw { socket, to }
-    }
-
-    fn send(&self, frame: &[u8]) {
-        let (to, len) = ((&raw const self.to).cast(), size_of_val(&self.to) as libc::socklen_t);
-        // SAFETY: frame and address are as long as stated, and are only read.
-        let sent = unsafe { libc::sendto(self.socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0, to, len) };
-        assert_eq!(sent, frame.len() as isize, "{:?}", Errno::from_io_error(&std::io::Error::last_os_error()));
-    }
-}
 
 /// What a peer sends to the port.
 struct Peer {
@@ -75,7 +44,7 @@ impl Bench {
         let local =
             Local { mac: mac(&cable.a), vlan: None, ip: Endpoint::from(std::net::SocketAddr::new(ip(&cable.a), 0)).ip };
         let peer = Peer { local, mac: mac(&cable.b), to: at(&port) };
-        Some(Bench { raw: Raw::new(&cable), _cable: cable, port, peer })
+        Some(Bench { raw: Raw::new(&cable.a), _cable: cable, port, peer })
     }
 
     /// Sends `frame` and a good one behind it, receives the good one, and tells what was counted for the other.

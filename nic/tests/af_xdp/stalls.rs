@@ -1,7 +1,7 @@
 //! A wire that does not take frames: they are refused and counted, not kept for later.
 
 use crate::cable::{Cable, at, cable, collect, detail, send, small};
-use drover_nic::af_xdp::AfXdpPort;
+use drover_nic::af_xdp::{AfXdpConfig, AfXdpPort};
 use drover_nic::{BURST, Endpoint, Port};
 
 fn burst(port: &mut AfXdpPort, to: Endpoint, number: u8) -> usize {
@@ -69,6 +69,27 @@ fn while_the_interface_is_down_no_more_than_a_burst_waits() {
     assert_eq!(got.len(), sent + BURST);
     assert!(got[sent..].iter().all(|(_, data)| data[0] == 3));
     balanced(&a, 21 * BURST);
+}
+
+/// One call sends a part of a long commit (256 frames, or 32 before Linux 6.17): the rest goes with further ones.
+#[test]
+fn a_long_commit_goes_whole() {
+    const FRAMES: usize = 640;
+    let Some(cable) = cable(1) else { return };
+    let config = AfXdpConfig { tx_ring: 1024, wire: 1024, ..small() };
+    let mut a = cable.a.open_one(&cable.b, &config, cable.a.v4);
+    let mut b = cable.b.open_one(&cable.a, &config, cable.b.v4);
+    let b_at = at(&b);
+    while a.reserved() < FRAMES {
+        for frame in a.reserve(BURST, 515) {
+            *frame.to = b_at;
+            frame.data.fill(1);
+        }
+    }
+    assert_eq!(a.commit(FRAMES), FRAMES);
+    assert!(detail(&a, "transmit_wakeups") > 1, "one call sent all: this shows nothing");
+    assert_eq!(collect(&mut b, FRAMES).len(), FRAMES);
+    balanced(&a, FRAMES);
 }
 
 /// A receiver that takes nothing costs its own frames: the sender goes on, and so does the receiver when it wakes.
