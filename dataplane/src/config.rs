@@ -24,8 +24,8 @@ use std::path::PathBuf;
 
 pub use cores::{Cpus, Pacing, parse as parse_cpus, show as show_cpus};
 pub use crypto::Crypto;
-pub use port::{CaptureConfig, DpdkPort, PAYLOAD, PortConfig};
 pub use drover_wire::control::WORKERS_MAX;
+pub use port::{CaptureConfig, DpdkPort, PAYLOAD, PortConfig};
 
 /// Length of a tick, µs.
 pub const TICK_US: RangeInclusive<u64> = 100..=10_000;

@@ -91,7 +91,10 @@ fn with_eal(mut config: Config, eal: Vec<String>) -> Result<Config, String> {
         _ if eal.is_empty() => {}
         other => {
             let kind = other.name();
-            return Err(format!("-- {}: arguments for DPDK, and port.kind is \"{kind}\": leave them out", eal.join(" ")));
+            return Err(format!(
+                "-- {}: arguments for DPDK, and port.kind is \"{kind}\": leave them out",
+                eal.join(" ")
+            ));
         }
     }
     Ok(config)

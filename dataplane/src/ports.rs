@@ -36,7 +36,9 @@ fn tx_ring(config: &Config) -> usize {
 fn udp_ports(config: &Config) -> Result<Vec<AnyPort>, OpenError> {
     let workers = config.workers.iter().enumerate();
     let open = |(at, worker): (usize, &crate::config::WorkerConfig)| {
-        UdpPort::bind(worker.listen, tx_ring(config)).map(AnyPort::Udp).map_err(|error| udp_error(at, worker.listen, &error))
+        UdpPort::bind(worker.listen, tx_ring(config))
+            .map(AnyPort::Udp)
+            .map_err(|error| udp_error(at, worker.listen, &error))
     };
     workers.map(open).collect()
 }
@@ -52,10 +54,8 @@ fn udp_error(at: usize, listen: std::net::SocketAddr, error: &io::Error) -> Open
 }
 
 fn af_xdp_ports(config: &Config, port: &AfXdpConfig) -> Result<Vec<AnyPort>, OpenError> {
-    let listen = |worker: &crate::config::WorkerConfig| af_xdp::Listen {
-        addr: worker.listen,
-        queue: u32::from(worker.queue),
-    };
+    let listen =
+        |worker: &crate::config::WorkerConfig| af_xdp::Listen { addr: worker.listen, queue: u32::from(worker.queue) };
     let workers: Vec<_> = config.workers.iter().map(listen).collect();
     let ports = af_xdp::open(&AfXdpConfig { tx_ring: tx_ring(config), ..port.clone() }, &workers)?;
     Ok(ports.into_iter().map(|port| AnyPort::AfXdp(Box::new(port))).collect())

@@ -175,7 +175,11 @@ impl Status {
         let Published { at_ns, counters, port, details, links, .. } = &self.last[worker];
         let bound = &self.bound[worker];
         // What has happened: a count that is 0 says nothing.
-        let details: Map<String, Value> = bound.details.iter().zip(details).filter(|(_, count)| **count > 0)
+        let details: Map<String, Value> = bound
+            .details
+            .iter()
+            .zip(details)
+            .filter(|(_, count)| **count > 0)
             .map(|(name, count)| ((*name).to_owned(), (*count).into()))
             .collect();
         let (listen, core) = self.workers[worker];

@@ -210,7 +210,11 @@ impl Network {
 /// Node n's address on the bridge.
 fn address(ipv6: bool, node: usize) -> IpAddr {
     let host = node as u16 + 1;
-    if ipv6 { Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, host).into() } else { Ipv4Addr::new(10, 77, 0, host as u8).into() }
+    if ipv6 {
+        Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, host).into()
+    } else {
+        Ipv4Addr::new(10, 77, 0, host as u8).into()
+    }
 }
 
 fn loopback(ipv6: bool) -> IpAddr {

@@ -72,7 +72,8 @@ fn run(args: &DemoArgs, stop: &Arc<AtomicBool>) -> Result<Report, Failure> {
     progress.update("starting four mixes and two clients");
     let host = Host::start(&cast, &network)?;
     let mut show = Show::new(&cast, host, stop, &mut progress)?;
-    let played = play_all(args, &plan, &network, (&voice, &reply_voice, seconds), &mut show, [callee_hears, caller_hears]);
+    let played =
+        play_all(args, &plan, &network, (&voice, &reply_voice, seconds), &mut show, [callee_hears, caller_hears]);
     // Who does not answer has ended, most likely: that tells more.
     let Played { mut report, forth, series, call } = played.map_err(|error| show.host.cause().unwrap_or(error))?;
     show.host.end();

@@ -292,12 +292,7 @@ fn read_limits(table: Table, problems: &mut Vec<Problem>) -> Sizes {
     Sizes { links, circuits, pool, transmit }
 }
 
-fn read_workers(
-    value: Option<Value>,
-    host: &Host,
-    has_queues: bool,
-    problems: &mut Vec<Problem>,
-) -> Vec<WorkerConfig> {
+fn read_workers(value: Option<Value>, host: &Host, has_queues: bool, problems: &mut Vec<Problem>) -> Vec<WorkerConfig> {
     let mut bad = |value: String, allowed: &str, mend: &str| {
         let (allowed, mend) = (allowed.to_owned(), mend.to_owned());
         problems.push(Problem { key: "worker".to_owned(), value, allowed, mend });

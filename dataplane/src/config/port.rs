@@ -106,7 +106,11 @@ fn af_xdp(port: &mut Reader<'_>) -> Option<AfXdpConfig> {
     let defaults = AfXdpConfig::new(String::new());
     let config = AfXdpConfig {
         vlan: vlan(port),
-        vlan_interface: port.text("vlan_interface", "the VLAN's own interface, such as \"eth0.12\"", "see `ip -d link`"),
+        vlan_interface: port.text(
+            "vlan_interface",
+            "the VLAN's own interface, such as \"eth0.12\"",
+            "see `ip -d link`",
+        ),
         mode: choice(port, "mode", &[("auto", Mode::Auto), ("driver", Mode::Driver), ("generic", Mode::Generic)]),
         zero_copy: choice(
             port,
@@ -137,7 +141,8 @@ fn dpdk(port: &mut Reader<'_>) -> Option<DpdkPort> {
         "such as \"0000:03:00.0\" (`dpdk-devbind.py --status` lists them) or \"net_af_xdp0,iface=eth1\"",
     );
     if !cfg!(feature = "dpdk") {
-        let mend = "build with `cargo build --features dpdk` (needs libdpdk-dev 22.11 or later), or choose another kind";
+        let mend =
+            "build with `cargo build --features dpdk` (needs libdpdk-dev 22.11 or later), or choose another kind";
         port.problem("kind", "\"dpdk\"", "\"udp\" or \"af_xdp\": this build is without DPDK", mend);
     }
     let gateway = gateway(port);

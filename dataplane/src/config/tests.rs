@@ -12,7 +12,10 @@ fn the_smallest_has_sensible_defaults() {
     let config = Config::parse(SMALLEST).expect("is right");
     assert_eq!((config.cell, config.policy, config.tick_us), (CellSize::S256, Policy::Tick, 1_000));
     assert_eq!(config.sizes, Sizes { links: 1_024, circuits: 4_096, pool: 8_192, transmit: 4_096 });
-    assert_eq!(config.workers, [WorkerConfig { listen: "127.0.0.1:4001".parse().expect("an address"), core: None, queue: 0 }]);
+    assert_eq!(
+        config.workers,
+        [WorkerConfig { listen: "127.0.0.1:4001".parse().expect("an address"), core: None, queue: 0 }]
+    );
     assert_eq!((config.mixing, config.allow_uids.len()), (Mixing::Interval { ns: 20_000_000 }, 0));
     assert_eq!(config.window_ns(), 3_000_000);
 }
