@@ -10,12 +10,16 @@ mod lease;
 #[path = "dpdk/remote.rs"]
 mod remote;
 
+use drover_nic::alloc_gate::Counting;
 use drover_nic::hugetlb::HugePages;
 use drover_nic::skip::{port_verdict, skipped};
 use drover_nic::{child, dpdk};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 /// What a process that cannot run here ends with; its last line of standard output says why.
 const SKIPPED: u8 = 77;

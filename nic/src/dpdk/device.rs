@@ -12,8 +12,28 @@ pub(super) struct Device {
     number: Number,
     queues: u16,
     started: bool,
+    about: About,
     /// Freed after the device is closed.
     pool: Pool,
+}
+
+/// What a device is and does, for a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// The driver's name.
+    pub driver: String,
+    /// The NUMA node of the device, if it has one.
+    pub numa_node: Option<u32>,
+    /// Queues, each way.
+    pub queues: u16,
+    /// MTU, bytes.
+    pub mtu: u32,
+    /// Whether the device checks sums of what arrives, as far as it says so of a frame; else we do.
+    pub receive_checksums: bool,
+    /// Whether the device makes the UDP sums of what leaves; else we do.
+    pub transmit_checksums: bool,
+    /// Whether the device spreads what arrives over its queues; else it arrives on whichever it chooses.
+    pub spread: bool,
 }
 
 /// EAL's number of a device.
@@ -80,12 +100,25 @@ impl Found {
         Ok(())
     }
 
+    fn about(&self, setup: &sys::Setup) -> About {
+        About {
+            driver: self.driver(),
+            numa_node: u32::try_from(self.is.socket).ok(),
+            queues: setup.queues,
+            mtu: setup.mtu,
+            receive_checksums: setup.rx_checksums != 0,
+            transmit_checksums: setup.tx_checksums != 0,
+            spread: setup.spread != 0,
+        }
+    }
+
     /// Sets it up and starts it.
     pub(super) fn start(self, plan: &Plan) -> Result<Device, OpenError> {
         let title = self.title();
         let pool = Pool::new(plan.mbufs, plan.room, self.is.socket)?;
         let port = self.number.port;
-        let mut device = Device { number: self.number, queues: plan.setup.queues, started: false, pool };
+        let about = self.about(&plan.setup);
+        let mut device = Device { number: self.number, queues: plan.setup.queues, started: false, about, pool };
         // SAFETY: EAL has this device, which nobody else uses; the pool lives until it is closed.
         let rc = unsafe { sys::ddp_device_configure(port, &raw const plan.setup, device.pool.as_ptr()) };
         if rc != 0 {
@@ -154,6 +187,10 @@ fn remove(name: &str) {
 }
 
 impl Device {
+    pub(super) fn about(&self) -> &About {
+        &self.about
+    }
+
     pub(super) fn pool(&self) -> &Pool {
         &self.pool
     }
