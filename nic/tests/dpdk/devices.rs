@@ -204,23 +204,32 @@ fn net_vhost(memory: &str) -> Result<(), String> {
     let eal = eal(memory);
     let mut remote = Remote::start(crate::again().expect("this program"), memory, folder.path());
     for server_here in [true, false] {
+        // IPv6 one way round, IPv4 the other. To open a socket anew for each check takes a second.
+        let [here, there] = ends(server_here, None);
+        let (port, at);
+        if server_here {
+            (port, at) = here.port(&eal, &vhost(folder.path()));
+            remote.open("client", there.v6);
+        } else {
+            remote.open("server", there.v6);
+            (port, at) = here.port(&eal, &virtio_user(folder.path()));
+        }
+        until("the link", || port.link_up() && remote.link_up());
+        // Both drivers offer to make sums, so this is what they make of ours.
+        assert!(port.about().transmit_checksums, "{:?}", port.about());
+        let stock = Stock::new(port);
+        let far_at = Endpoint::from(there.worker(0).addr);
         conformance::run(&format!("dpdk/net_vhost, the server on this side: {server_here}"), || {
-            // IPv6 one way round, IPv4 the other.
-            let [here, there] = ends(server_here, None);
-            let (port, at, far);
-            if server_here {
-                (port, at) = here.port(&eal, &vhost(folder.path()));
-                far = remote.open("client", there.v6);
-            } else {
-                far = remote.open("server", there.v6);
-                (port, at) = here.port(&eal, &virtio_user(folder.path()));
-            }
-            until("the link", || port.link_up() && far.link_up());
-            // Both drivers offer to make sums, so this is what they make of ours.
-            assert!(port.about().transmit_checksums, "{:?}", port.about());
-            let far_at = Endpoint::from(there.worker(0).addr);
-            (port, at, far, far_at)
+            (stock.lend(), at, remote.lend(), far_at)
         });
+        // The client first: it says good-bye to its server.
+        if server_here {
+            remote.close();
+        }
+        drop(stock);
+        if !server_here {
+            remote.close();
+        }
     }
     remote.kill();
     // Nothing of a killed process is in the way of the next.
