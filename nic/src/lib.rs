@@ -36,4 +36,6 @@ pub mod udp;
 
 pub use endpoint::Endpoint;
 pub use open_error::{OpenError, OpenErrorKind};
-pub use port::{BURST, Capabilities, DETAILS, FRAME, Port, PortCounters, PortDetails, RxBurst, RxFrame, TxBurst, TxFrame};
+pub use port::{
+    BURST, Capabilities, DETAILS, FRAME, Port, PortCounters, PortDetails, RxBurst, RxFrame, TxBurst, TxFrame,
+};

@@ -38,10 +38,9 @@ fn main() -> ExitCode {
     }
     let wanted: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     println!("{}", dpdk::Eal::version());
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| format!("dpdk/{name}").contains(*part));
     let mut failed = false;
-    for device in
-        devices::NAMES.iter().filter(|name| wanted.is_empty() || wanted.iter().any(|part| name.contains(*part)))
-    {
+    for device in devices::NAMES.iter().filter(|name| is_wanted(name)) {
         match both_memories(device) {
             Ok(verdict) => port_verdict(&format!("dpdk/{device}"), verdict),
             Err(what) => {
@@ -50,7 +49,7 @@ fn main() -> ExitCode {
             }
         }
     }
-    if wanted.is_empty() || wanted.iter().any(|part| "killed".contains(*part)) {
+    if is_wanted("killed") {
         killed();
     }
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }

@@ -6,6 +6,7 @@ use super::{c_string, eal, refused};
 use crate::OpenError;
 use drover_dpdk_sys as sys;
 use std::ffi::CStr;
+use std::sync::{Mutex, PoisonError};
 
 /// A started device and the pool that its frames come from.
 pub(super) struct Device {
@@ -36,7 +37,10 @@ pub struct About {
     pub spread: bool,
 }
 
-/// EAL's number of a device.
+/// EAL's numbers of the devices that somebody here has. A device has one owner: it is set up, used and closed without a lock.
+static TAKEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
+
+/// EAL's number of a device, taken.
 struct Number {
     port: u16,
     /// A virtual device's name: it goes when it is closed, and is made anew when it is asked for again.
@@ -65,11 +69,7 @@ impl Found {
         // What was said about other things.
         let _ = eal::last_words();
         let name = device.split(',').next().unwrap_or_default().to_owned();
-        let number = match lookup(&name)? {
-            Some(port) => Number { port, vdev: (!eal::is_pci(&name)).then(|| name.clone()) },
-            None if eal::is_pci(&name) => return Err(no_pci_device(&name)),
-            None => make(device, &name)?,
-        };
+        let number = take(device, &name)?;
         let mut is = sys::Device::default();
         // SAFETY: EAL is up; the structure is written.
         let rc = unsafe { sys::ddp_device_info(number.port, &raw mut is) };
@@ -136,6 +136,23 @@ impl Found {
     }
 }
 
+/// Takes the device `name`, made from `device` if EAL does not have it.
+fn take(device: &str, name: &str) -> Result<Number, OpenError> {
+    // Also so that no two make it at once.
+    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let port = match lookup(name)? {
+        Some(port) if taken.contains(&port) => {
+            let mend = "close its ports first, or open all its workers' ports at once";
+            return Err(OpenError::configuration(format!("device {name}"), "this process has it open already", mend));
+        }
+        Some(port) => port,
+        None if eal::is_pci(name) => return Err(no_pci_device(name)),
+        None => make(device, name)?,
+    };
+    taken.push(port);
+    Ok(Number { port, vdev: (!eal::is_pci(name)).then(|| name.to_owned()) })
+}
+
 /// EAL's number of the device `name`, if it has it.
 fn lookup(name: &str) -> Result<Option<u16>, OpenError> {
     let c_name = c_string(name)?;
@@ -159,7 +176,7 @@ fn no_pci_device(name: &str) -> OpenError {
 }
 
 /// Has EAL make the virtual device `device`.
-fn make(device: &str, name: &str) -> Result<Number, OpenError> {
+fn make(device: &str, name: &str) -> Result<u16, OpenError> {
     let arguments = device.split_once(',').map_or("", |(_, arguments)| arguments);
     let (c_name, c_arguments) = (c_string(name)?, c_string(arguments)?);
     // SAFETY: EAL is up; both are strings, and are copied.
@@ -170,7 +187,7 @@ fn make(device: &str, name: &str) -> Result<Number, OpenError> {
         return Err(refused(format!("device {device}"), rc, mend));
     }
     match lookup(name)? {
-        Some(port) => Ok(Number { port, vdev: Some(name.to_owned()) }),
+        Some(port) => Ok(port),
         None => {
             remove(name);
             Err(refused(format!("device {device}"), -libc::ENODEV, mend))
@@ -223,6 +240,8 @@ impl Device {
 
 impl Drop for Number {
     fn drop(&mut self) {
+        let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.retain(|port| *port != self.port);
         // SAFETY: EAL has this device, and nobody uses it any more.
         unsafe { sys::ddp_device_close(self.port) };
         if let Some(name) = &self.vdev {

@@ -7,7 +7,9 @@ use super::thread;
 use crate::neighbour::Table;
 use crate::neighbour::responder;
 use crate::ring::{Receiver, Sender};
-use crate::{BURST, Capabilities, Endpoint, FRAME, Port, PortCounters, PortDetails, RxBurst, RxFrame, TxBurst, TxFrame};
+use crate::{
+    BURST, Capabilities, Endpoint, FRAME, Port, PortCounters, PortDetails, RxBurst, RxFrame, TxBurst, TxFrame,
+};
 use arrayvec::ArrayVec;
 use drover_wire::frame::{self, Astray, Checksum, Family, Local, Template};
 use std::collections::VecDeque;
