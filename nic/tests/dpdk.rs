@@ -25,6 +25,8 @@ static ALLOCATOR: Counting = Counting;
 const SKIPPED: u8 = 77;
 /// Huge pages for one variant: two processes with two devices each, 2 MiB a page.
 const HUGE_PAGES: u64 = 160;
+/// Huge pages that a process reserves before it is killed.
+const MORE_PAGES: u64 = 3;
 /// MiB for one process without them.
 const PLAIN_MIB: u32 = 320;
 
@@ -100,18 +102,20 @@ fn killed() {
     };
     let folder = tempfile::Builder::new().prefix("drover-killed-").tempdir().expect("a folder");
     let files = || std::fs::read_dir("/var/run/dpdk").map_or(0, |entries| entries.count());
-    let (free, files_before) = (free_huge_pages(), files());
+    let (reserved, free, files_before) = (huge_pages("nr"), huge_pages("free"), files());
     let mut command = again().expect("this program");
     command.args(["killed", "huge"]).arg(folder.path()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().expect("starts");
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
     assert!(lines.any(|line| line == "ready"), "it does not come up");
-    assert!(free_huge_pages() + 10 < free, "it uses no huge pages");
+    assert_eq!(huge_pages("nr"), reserved + MORE_PAGES, "those that it reserved itself");
+    assert!(huge_pages("free") + 10 < free, "it uses no huge pages");
     child.kill().expect("it runs");
     child.wait().expect("it ended");
     let deadline = Instant::now() + Duration::from_secs(10);
-    while free_huge_pages() < free {
-        assert!(Instant::now() < deadline, "{} of {free} huge pages are free", free_huge_pages());
+    while huge_pages("free") != free || huge_pages("nr") != reserved {
+        let now = (huge_pages("nr"), huge_pages("free"));
+        assert!(Instant::now() < deadline, "huge pages and how many are free: {now:?}, not {:?}", (reserved, free));
         std::thread::yield_now();
     }
     assert_eq!(files(), files_before, "in /var/run/dpdk");
@@ -119,7 +123,8 @@ fn killed() {
     println!("a killed process left no huge page and no file");
 }
 
-fn free_huge_pages() -> u64 {
-    let file = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
+/// `nr`: all huge pages; `free`: those that nobody uses.
+fn huge_pages(which: &str) -> u64 {
+    let file = format!("/sys/kernel/mm/hugepages/hugepages-2048kB/{which}_hugepages");
     std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }

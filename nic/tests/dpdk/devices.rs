@@ -2,9 +2,10 @@
 
 use crate::lease::{Lease, Stock};
 use crate::remote::{self, Remote};
-use crate::{PLAIN_MIB, SKIPPED};
+use crate::{MORE_PAGES, PLAIN_MIB, SKIPPED};
 use drover_nic::alloc_gate::asked_during;
 use drover_nic::dpdk::{DpdkConfig, DpdkPort, Eal, EalConfig, Listen, Memory, NextHops, RingPair, open};
+use drover_nic::hugetlb::HugePages;
 use drover_nic::netns::{self, Namespace};
 use drover_nic::{BURST, Endpoint, FRAME, Port, conformance};
 use drover_wire::frame::Mac;
@@ -31,7 +32,7 @@ pub fn run(arguments: &[String]) -> ExitCode {
         ["net_vhost", memory] => net_vhost(memory),
         ["net_vhost", memory, "remote", folder] => remote_end(&eal(memory), Path::new(folder)),
         ["net_af_xdp", memory] => net_af_xdp(memory),
-        ["killed", memory, folder] => wait_to_be_killed(&eal(memory), Path::new(folder)),
+        ["killed", memory, folder] => wait_to_be_killed(memory, Path::new(folder)),
         _ => panic!("no variant: {arguments:?}"),
     };
     match result {
@@ -345,10 +346,15 @@ fn beside_a_kernel(eal: &Eal, v6: bool) -> Result<(), String> {
 }
 
 /// Has ports of all kinds open, until it is killed.
-fn wait_to_be_killed(eal: &Eal, folder: &Path) -> Result<(), String> {
+fn wait_to_be_killed(memory: &str, folder: &Path) -> Result<(), String> {
+    // As a data plane does, before it opens its ports.
+    drover_nic::net::lock_memory().map_err(|error| error.to_string())?;
+    drover_nic::net::harden_process().map_err(|error| error.to_string())?;
+    let eal = &eal(memory);
     let [a, b] = ends(false, None);
     let rings = RingPair::new(eal, "pair", 1, 1024).expect("rings");
     let _ports = [a.port(eal, &rings.device(0)), b.port(eal, &rings.device(1)), a.port(eal, &vhost(folder))];
+    let _more = HugePages::reserve(MORE_PAGES).map_err(|error| error.to_string())?;
     println!("ready");
     loop {
         std::thread::park();
