@@ -51,6 +51,16 @@ fn main() -> ExitCode {
             }
         }
     }
+    if is_wanted("refused") {
+        match both_memories("refused") {
+            Ok(Ok(())) => println!("EAL says why it does not start"),
+            Ok(Err(why)) => skipped(format_args!("how EAL fails to start: {why}")),
+            Err(what) => {
+                eprintln!("{what}");
+                failed = true;
+            }
+        }
+    }
     if is_wanted("killed") {
         killed();
     }

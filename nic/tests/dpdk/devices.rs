@@ -7,7 +7,7 @@ use drover_nic::alloc_gate::asked_during;
 use drover_nic::dpdk::{DpdkConfig, DpdkPort, Eal, EalConfig, Listen, Memory, NextHops, RingPair, open};
 use drover_nic::hugetlb::HugePages;
 use drover_nic::netns::{self, Namespace};
-use drover_nic::{BURST, Endpoint, FRAME, Port, conformance};
+use drover_nic::{BURST, Endpoint, FRAME, OpenErrorKind, Port, conformance};
 use drover_wire::frame::Mac;
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -32,6 +32,7 @@ pub fn run(arguments: &[String]) -> ExitCode {
         ["net_vhost", memory] => net_vhost(memory),
         ["net_vhost", memory, "remote", folder] => remote_end(&eal(memory), Path::new(folder)),
         ["net_af_xdp", memory] => net_af_xdp(memory),
+        ["refused", memory] => refused(memory),
         ["killed", memory, folder] => wait_to_be_killed(memory, Path::new(folder)),
         _ => panic!("no variant: {arguments:?}"),
     };
@@ -342,6 +343,21 @@ fn beside_a_kernel(eal: &Eal, v6: bool) -> Result<(), String> {
         let of = |name: &str| details.iter().find(|(detail, _)| *detail == name).map_or(0, |(_, count)| *count);
         of("asked") > 0 && of("learned") == 1 && of("echoed") > 0 && of("checksum") == 0
     });
+    Ok(())
+}
+
+/// EAL does not start, and says why: with `plain` pages for an argument that it does not know, with `huge` ones for more
+/// memory than there is.
+fn refused(memory: &str) -> Result<(), String> {
+    let (memory, raw, kind, word) = match memory {
+        "huge" => (Memory::Huge, ["-m", "65536"], OpenErrorKind::Environment, "memory"),
+        _ => (Memory::Plain { mib: PLAIN_MIB }, ["--nonsense", "1"], OpenErrorKind::Configuration, "command line"),
+    };
+    let config = EalConfig { memory, raw: raw.map(String::from).into(), ..EalConfig::default() };
+    let error = Eal::start(&config).expect_err("EAL cannot start like this");
+    assert_eq!(error.kind, kind, "{error}");
+    assert!(error.to_string().contains("DPDK said: ") && error.why.contains(word), "{error}");
+    println!("{error}");
     Ok(())
 }
 
