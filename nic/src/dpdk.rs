@@ -21,8 +21,9 @@ mod ring_pair;
 mod service;
 mod thread;
 
+pub use device::About;
 pub use eal::{Eal, EalConfig, Memory};
-pub use group::{DpdkConfig, Listen, NextHops, open};
+pub use group::{DpdkConfig, Listen, NextHops, TX_RING_MAX, WORKERS_MAX, open};
 pub use port::{DpdkPort, Forwarded};
 pub use ring_pair::RingPair;
 

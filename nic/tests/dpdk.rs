@@ -10,6 +10,7 @@ mod lease;
 #[path = "dpdk/remote.rs"]
 mod remote;
 
+use drover_nic::alloc_gate::Counting;
 use drover_nic::hugetlb::HugePages;
 use drover_nic::skip::{port_verdict, skipped};
 use drover_nic::{child, dpdk};
@@ -17,10 +18,15 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
 /// What a process that cannot run here ends with; its last line of standard output says why.
 const SKIPPED: u8 = 77;
 /// Huge pages for one variant: two processes with two devices each, 2 MiB a page.
 const HUGE_PAGES: u64 = 160;
+/// Huge pages that a process reserves before it is killed.
+const MORE_PAGES: u64 = 3;
 /// MiB for one process without them.
 const PLAIN_MIB: u32 = 320;
 
@@ -34,10 +40,9 @@ fn main() -> ExitCode {
     }
     let wanted: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     println!("{}", dpdk::Eal::version());
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|part| format!("dpdk/{name}").contains(*part));
     let mut failed = false;
-    for device in
-        devices::NAMES.iter().filter(|name| wanted.is_empty() || wanted.iter().any(|part| name.contains(*part)))
-    {
+    for device in devices::NAMES.iter().filter(|name| is_wanted(name)) {
         match both_memories(device) {
             Ok(verdict) => port_verdict(&format!("dpdk/{device}"), verdict),
             Err(what) => {
@@ -46,7 +51,17 @@ fn main() -> ExitCode {
             }
         }
     }
-    if wanted.is_empty() || wanted.iter().any(|part| "killed".contains(*part)) {
+    if is_wanted("refused") {
+        match both_memories("refused") {
+            Ok(Ok(())) => println!("EAL says why it does not start"),
+            Ok(Err(why)) => skipped(format_args!("how EAL fails to start: {why}")),
+            Err(what) => {
+                eprintln!("{what}");
+                failed = true;
+            }
+        }
+    }
+    if is_wanted("killed") {
         killed();
     }
     if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
@@ -97,18 +112,20 @@ fn killed() {
     };
     let folder = tempfile::Builder::new().prefix("drover-killed-").tempdir().expect("a folder");
     let files = || std::fs::read_dir("/var/run/dpdk").map_or(0, |entries| entries.count());
-    let (free, files_before) = (free_huge_pages(), files());
+    let (reserved, free, files_before) = (huge_pages("nr"), huge_pages("free"), files());
     let mut command = again().expect("this program");
     command.args(["killed", "huge"]).arg(folder.path()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().expect("starts");
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
     assert!(lines.any(|line| line == "ready"), "it does not come up");
-    assert!(free_huge_pages() + 10 < free, "it uses no huge pages");
+    assert_eq!(huge_pages("nr"), reserved + MORE_PAGES, "those that it reserved itself");
+    assert!(huge_pages("free") + 10 < free, "it uses no huge pages");
     child.kill().expect("it runs");
     child.wait().expect("it ended");
     let deadline = Instant::now() + Duration::from_secs(10);
-    while free_huge_pages() < free {
-        assert!(Instant::now() < deadline, "{} of {free} huge pages are free", free_huge_pages());
+    while huge_pages("free") != free || huge_pages("nr") != reserved {
+        let now = (huge_pages("nr"), huge_pages("free"));
+        assert!(Instant::now() < deadline, "huge pages and how many are free: {now:?}, not {:?}", (reserved, free));
         std::thread::yield_now();
     }
     assert_eq!(files(), files_before, "in /var/run/dpdk");
@@ -116,7 +133,8 @@ fn killed() {
     println!("a killed process left no huge page and no file");
 }
 
-fn free_huge_pages() -> u64 {
-    let file = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
+/// `nr`: all huge pages; `free`: those that nobody uses.
+fn huge_pages(which: &str) -> u64 {
+    let file = format!("/sys/kernel/mm/hugepages/hugepages-2048kB/{which}_hugepages");
     std::fs::read_to_string(file).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }

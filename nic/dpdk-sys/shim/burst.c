@@ -32,10 +32,9 @@ uint32_t ddp_receive(uint16_t port, uint16_t queue, struct ddp_frame *frames, ui
 {
 	struct rte_mbuf *mbufs[DDP_BURST];
 	const uint16_t count = rte_eth_rx_burst(port, queue, mbufs, (uint16_t)at_most_a_burst(limit));
-	for (uint16_t at = 0; at < count; at++)
-		rte_prefetch0(rte_pktmbuf_mtod(mbufs[at], void *));
 	for (uint16_t at = 0; at < count; at++) {
 		struct rte_mbuf *mbuf = mbufs[at];
+		rte_prefetch0(rte_pktmbuf_mtod(mbuf, void *));
 		frames[at] = (struct ddp_frame){
 		    .mbuf = mbuf,
 		    .data = rte_pktmbuf_mtod(mbuf, uint8_t *),

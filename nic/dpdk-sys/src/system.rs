@@ -38,11 +38,6 @@ pub struct Frame {
     pub flags: u32,
 }
 
-impl Frame {
-    /// No frame.
-    pub const NONE: Frame = Frame { mbuf: std::ptr::null_mut(), data: std::ptr::null_mut(), len: 0, flags: 0 };
-}
-
 const _: () = assert!(size_of::<Frame>() == 24 && offset_of!(Frame, len) == 16);
 
 /// What a device is and offers: `struct ddp_device`.

@@ -6,17 +6,41 @@ use super::{c_string, eal, refused};
 use crate::OpenError;
 use drover_dpdk_sys as sys;
 use std::ffi::CStr;
+use std::sync::{Mutex, PoisonError};
 
 /// A started device and the pool that its frames come from.
 pub(super) struct Device {
     number: Number,
     queues: u16,
     started: bool,
+    about: About,
     /// Freed after the device is closed.
     pool: Pool,
 }
 
-/// EAL's number of a device.
+/// What a device is and does, for a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// The driver's name.
+    pub driver: String,
+    /// The NUMA node of the device, if it has one.
+    pub numa_node: Option<u32>,
+    /// Queues, each way.
+    pub queues: u16,
+    /// MTU, bytes.
+    pub mtu: u32,
+    /// Whether the device checks sums of what arrives, as far as it says so of a frame; else we do.
+    pub receive_checksums: bool,
+    /// Whether the device makes the UDP sums of what leaves; else we do.
+    pub transmit_checksums: bool,
+    /// Whether the device spreads what arrives over its queues; else it arrives on whichever it chooses.
+    pub spread: bool,
+}
+
+/// EAL's numbers of the devices that somebody here has. A device has one owner: it is set up, used and closed without a lock.
+static TAKEN: Mutex<Vec<u16>> = Mutex::new(Vec::new());
+
+/// EAL's number of a device, taken.
 struct Number {
     port: u16,
     /// A virtual device's name: it goes when it is closed, and is made anew when it is asked for again.
@@ -45,11 +69,7 @@ impl Found {
         // What was said about other things.
         let _ = eal::last_words();
         let name = device.split(',').next().unwrap_or_default().to_owned();
-        let number = match lookup(&name)? {
-            Some(port) => Number { port, vdev: (!eal::is_pci(&name)).then(|| name.clone()) },
-            None if eal::is_pci(&name) => return Err(no_pci_device(&name)),
-            None => make(device, &name)?,
-        };
+        let number = take(device, &name)?;
         let mut is = sys::Device::default();
         // SAFETY: EAL is up; the structure is written.
         let rc = unsafe { sys::ddp_device_info(number.port, &raw mut is) };
@@ -80,12 +100,25 @@ impl Found {
         Ok(())
     }
 
+    fn about(&self, setup: &sys::Setup) -> About {
+        About {
+            driver: self.driver(),
+            numa_node: u32::try_from(self.is.socket).ok(),
+            queues: setup.queues,
+            mtu: setup.mtu,
+            receive_checksums: setup.rx_checksums != 0,
+            transmit_checksums: setup.tx_checksums != 0,
+            spread: setup.spread != 0,
+        }
+    }
+
     /// Sets it up and starts it.
     pub(super) fn start(self, plan: &Plan) -> Result<Device, OpenError> {
         let title = self.title();
         let pool = Pool::new(plan.mbufs, plan.room, self.is.socket)?;
         let port = self.number.port;
-        let mut device = Device { number: self.number, queues: plan.setup.queues, started: false, pool };
+        let about = self.about(&plan.setup);
+        let mut device = Device { number: self.number, queues: plan.setup.queues, started: false, about, pool };
         // SAFETY: EAL has this device, which nobody else uses; the pool lives until it is closed.
         let rc = unsafe { sys::ddp_device_configure(port, &raw const plan.setup, device.pool.as_ptr()) };
         if rc != 0 {
@@ -101,6 +134,23 @@ impl Found {
         device.started = true;
         Ok(device)
     }
+}
+
+/// Takes the device `name`, made from `device` if EAL does not have it.
+fn take(device: &str, name: &str) -> Result<Number, OpenError> {
+    // Also so that no two make it at once.
+    let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let port = match lookup(name)? {
+        Some(port) if taken.contains(&port) => {
+            let mend = "close its ports first, or open all its workers' ports at once";
+            return Err(OpenError::configuration(format!("device {name}"), "this process has it open already", mend));
+        }
+        Some(port) => port,
+        None if eal::is_pci(name) => return Err(no_pci_device(name)),
+        None => make(device, name)?,
+    };
+    taken.push(port);
+    Ok(Number { port, vdev: (!eal::is_pci(name)).then(|| name.to_owned()) })
 }
 
 /// EAL's number of the device `name`, if it has it.
@@ -126,7 +176,7 @@ fn no_pci_device(name: &str) -> OpenError {
 }
 
 /// Has EAL make the virtual device `device`.
-fn make(device: &str, name: &str) -> Result<Number, OpenError> {
+fn make(device: &str, name: &str) -> Result<u16, OpenError> {
     let arguments = device.split_once(',').map_or("", |(_, arguments)| arguments);
     let (c_name, c_arguments) = (c_string(name)?, c_string(arguments)?);
     // SAFETY: EAL is up; both are strings, and are copied.
@@ -137,7 +187,7 @@ fn make(device: &str, name: &str) -> Result<Number, OpenError> {
         return Err(refused(format!("device {device}"), rc, mend));
     }
     match lookup(name)? {
-        Some(port) => Ok(Number { port, vdev: Some(name.to_owned()) }),
+        Some(port) => Ok(port),
         None => {
             remove(name);
             Err(refused(format!("device {device}"), -libc::ENODEV, mend))
@@ -154,6 +204,10 @@ fn remove(name: &str) {
 }
 
 impl Device {
+    pub(super) fn about(&self) -> &About {
+        &self.about
+    }
+
     pub(super) fn pool(&self) -> &Pool {
         &self.pool
     }
@@ -186,6 +240,8 @@ impl Device {
 
 impl Drop for Number {
     fn drop(&mut self) {
+        let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.retain(|port| *port != self.port);
         // SAFETY: EAL has this device, and nobody uses it any more.
         unsafe { sys::ddp_device_close(self.port) };
         if let Some(name) = &self.vdev {

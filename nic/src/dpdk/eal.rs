@@ -1,7 +1,7 @@
 //! DPDK's environment: memory, drivers and PCI of the process, started once.
 
 use super::c_string;
-use crate::OpenError;
+use crate::{OpenError, OpenErrorKind};
 use drover_dpdk_sys as sys;
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::fmt::Write as _;
@@ -182,7 +182,8 @@ impl Eal {
     ///
     /// # Errors
     /// `Environment` when there are no huge pages, or with DPDK's own last words; after that DPDK cannot be started in this
-    /// process any more. `Configuration` for arguments that contradict each other, and a second, different start.
+    /// process any more. `Configuration` for arguments that contradict each other or that EAL does not take, and for a
+    /// second, different start.
     pub fn start(config: &EalConfig) -> Result<Eal, OpenError> {
         let arguments = config.arguments()?;
         let line = shown(&arguments);
@@ -267,6 +268,11 @@ fn initialise(arguments: &[String]) -> Result<(), OpenError> {
         .map_err(|error| OpenError::environment(what(), error.to_string(), "allow this process more threads"))?;
     match result.recv() {
         Ok(0) => Ok(()),
+        // What EAL says of arguments that it does not take.
+        Ok(rc) if rc == -libc::EINVAL => {
+            let mend = "look at EAL's line, and at the arguments of the configuration and behind --";
+            Err(OpenError { kind: OpenErrorKind::Configuration, ..super::refused(what(), rc, mend) })
+        }
         Ok(rc) => Err(super::refused(what(), rc, mend)),
         Err(_) => Err(OpenError::environment(what(), "its thread ended", mend)),
     }
@@ -293,14 +299,13 @@ pub(super) fn last_words() -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     // The first line may be cut.
     let from = lines.len().saturating_sub(4);
-    lines[from..].join("; ")
+    lines[from..].join("; ").trim_end_matches('.').to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::error_text;
     use super::*;
-    use crate::OpenErrorKind;
 
     fn line(config: &EalConfig) -> String {
         shown(&config.arguments().expect("arguments"))

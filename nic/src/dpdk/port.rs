@@ -1,7 +1,7 @@
 //! A worker's port on one queue of a device.
 
 use super::buffer::{self, Buffer, Buffers, Draft, Queue, checksum_place};
-use super::device::Device;
+use super::device::{About, Device};
 use super::service::Service;
 use super::thread;
 use crate::neighbour::Table;
@@ -148,6 +148,11 @@ impl DpdkPort {
     /// The address and UDP port of this port.
     pub fn local(&self) -> Endpoint {
         Endpoint { ip: self.local.ip, port: self.udp_port }
+    }
+
+    /// What the device is, and what it does for us.
+    pub fn about(&self) -> &About {
+        self.device.about()
     }
 
     /// Whether the device's link is up.

@@ -303,6 +303,11 @@ fn wrong_configurations_say_what_is_wrong() {
         assert_eq!(error.kind, crate::OpenErrorKind::Environment, "{error}");
         assert!(error.to_string().contains(device), "{error}");
     }
+    let mut first = open(&eal, &good, &one).expect("right");
+    let error = open(&eal, &good, &one).expect_err("open already");
+    assert_eq!(error.kind, crate::OpenErrorKind::Configuration, "{error}");
+    assert!(first[0].receive(BURST).is_empty(), "the first one is as it was");
+    drop(first);
     let error = Eal::start(&EalConfig::default()).expect_err("a second one");
     assert_eq!(error.kind, crate::OpenErrorKind::Configuration, "{error}");
 }

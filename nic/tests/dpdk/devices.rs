@@ -2,10 +2,12 @@
 
 use crate::lease::{Lease, Stock};
 use crate::remote::{self, Remote};
-use crate::{PLAIN_MIB, SKIPPED};
+use crate::{MORE_PAGES, PLAIN_MIB, SKIPPED};
+use drover_nic::alloc_gate::asked_during;
 use drover_nic::dpdk::{DpdkConfig, DpdkPort, Eal, EalConfig, Listen, Memory, NextHops, RingPair, open};
+use drover_nic::hugetlb::HugePages;
 use drover_nic::netns::{self, Namespace};
-use drover_nic::{BURST, Endpoint, FRAME, Port, conformance};
+use drover_nic::{BURST, Endpoint, FRAME, OpenErrorKind, Port, conformance};
 use drover_wire::frame::Mac;
 use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, ipproto};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -26,11 +28,12 @@ pub fn run(arguments: &[String]) -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let result = match arguments[..] {
         ["net_ring", memory] => net_ring(&eal(memory)),
-        ["net_null", memory] => net_null(&eal(memory)),
+        ["net_null", memory] => net_null(&eal_with(memory, &["net_null7,size=512"])),
         ["net_vhost", memory] => net_vhost(memory),
         ["net_vhost", memory, "remote", folder] => remote_end(&eal(memory), Path::new(folder)),
         ["net_af_xdp", memory] => net_af_xdp(memory),
-        ["killed", memory, folder] => wait_to_be_killed(&eal(memory), Path::new(folder)),
+        ["refused", memory] => refused(memory),
+        ["killed", memory, folder] => wait_to_be_killed(memory, Path::new(folder)),
         _ => panic!("no variant: {arguments:?}"),
     };
     match result {
@@ -43,11 +46,21 @@ pub fn run(arguments: &[String]) -> ExitCode {
 }
 
 fn eal(memory: &str) -> Eal {
+    eal_with(memory, &[])
+}
+
+/// EAL, with these devices from the beginning.
+fn eal_with(memory: &str, devices: &[&str]) -> Eal {
     let memory = match memory {
         "huge" => Memory::Huge,
         _ => Memory::Plain { mib: PLAIN_MIB },
     };
-    let eal = Eal::start(&EalConfig { memory, ..EalConfig::default() }).unwrap_or_else(|error| panic!("{error}"));
+    let eal = Eal::start(&EalConfig {
+        memory,
+        devices: devices.iter().map(ToString::to_string).collect(),
+        ..EalConfig::default()
+    })
+    .unwrap_or_else(|error| panic!("{error}"));
     println!("{}", eal.line());
     eal
 }
@@ -118,7 +131,32 @@ fn net_ring(eal: &Eal) -> Result<(), String> {
             (port_a, a_at, port_b, b_at)
         });
     }
+    no_allocation(eal);
     Ok(())
+}
+
+/// Once they are open and have been used, ports ask the allocator for nothing, whatever arrives and whatever is refused.
+fn no_allocation(eal: &Eal) {
+    let [a, b] = ends(false, None);
+    let rings = RingPair::new(eal, "pair", 2, 64).expect("rings");
+    let (mut a, mut b) = (a.ports(eal, &rings.device(0), 2), b.ports(eal, &rings.device(1), 2));
+    let to = [b[0].local(), b[1].local(), Endpoint { port: 9, ..b[0].local() }, Endpoint::NONE];
+    let mut turn = || {
+        for (number, frame) in a[0].reserve(BURST, 515).into_iter().enumerate() {
+            *frame.to = to[number % to.len()];
+            frame.data.fill(1);
+        }
+        a[0].discard(4);
+        // More than the ring holds at a time.
+        a[0].commit(usize::MAX);
+        let received: usize = b.iter_mut().map(|port| port.receive(7).len()).sum();
+        (0..4).for_each(|_| _ = b[0].receive(BURST).len());
+        received
+    };
+    assert!(asked_during(|| drop(std::hint::black_box(Box::new(1)))) > 0, "nobody counts");
+    assert!(turn() > 0);
+    let asked = asked_during(|| (0..1000).for_each(|_| _ = turn()));
+    assert_eq!(asked, 0, "a port allocates");
 }
 
 /// A device that has frames without end, none of them ours, and takes all.
@@ -155,6 +193,10 @@ fn net_null(eal: &Eal) -> Result<(), String> {
     }
     assert_eq!(bytes, ROUNDS as usize * BURST * 512);
     assert_eq!((port.mbufs_in_use(), others[0].mbufs_in_use()), (idle, 0), "mbufs are lost");
+    // It says that it spreads what arrives over its queues.
+    let mut spread = end.ports(eal, "net_null9,size=512", 3);
+    assert_eq!((spread[0].about().driver.as_str(), spread[0].about().spread), ("net_null", true));
+    spread.iter_mut().for_each(|port| _ = port.receive(BURST).len());
     Ok(())
 }
 
@@ -164,21 +206,32 @@ fn net_vhost(memory: &str) -> Result<(), String> {
     let eal = eal(memory);
     let mut remote = Remote::start(crate::again().expect("this program"), memory, folder.path());
     for server_here in [true, false] {
+        // IPv6 one way round, IPv4 the other. To open a socket anew for each check takes a second.
+        let [here, there] = ends(server_here, None);
+        let (port, at);
+        if server_here {
+            (port, at) = here.port(&eal, &vhost(folder.path()));
+            remote.open("client", there.v6);
+        } else {
+            remote.open("server", there.v6);
+            (port, at) = here.port(&eal, &virtio_user(folder.path()));
+        }
+        until("the link", || port.link_up() && remote.link_up());
+        // Both drivers offer to make sums, so this is what they make of ours.
+        assert!(port.about().transmit_checksums, "{:?}", port.about());
+        let stock = Stock::new(port);
+        let far_at = Endpoint::from(there.worker(0).addr);
         conformance::run(&format!("dpdk/net_vhost, the server on this side: {server_here}"), || {
-            // IPv6 one way round, IPv4 the other.
-            let [here, there] = ends(server_here, None);
-            let (port, at, far);
-            if server_here {
-                (port, at) = here.port(&eal, &vhost(folder.path()));
-                far = remote.open("client", there.v6);
-            } else {
-                far = remote.open("server", there.v6);
-                (port, at) = here.port(&eal, &virtio_user(folder.path()));
-            }
-            until("the link", || port.link_up() && far.link_up());
-            let far_at = Endpoint::from(there.worker(0).addr);
-            (port, at, far, far_at)
+            (stock.lend(), at, remote.lend(), far_at)
         });
+        // The client first: it says good-bye to its server.
+        if server_here {
+            remote.close();
+        }
+        drop(stock);
+        if !server_here {
+            remote.close();
+        }
     }
     remote.kill();
     // Nothing of a killed process is in the way of the next.
@@ -284,17 +337,40 @@ fn beside_a_kernel(eal: &Eal, v6: bool) -> Result<(), String> {
         let _ = port.receive(BURST).len();
         echo.came_back()
     });
-    let details = port.details();
-    let of = |name: &str| details.iter().find(|(detail, _)| *detail == name).map_or(0, |(_, count)| *count);
-    assert!(of("asked") > 0 && of("learned") == 1 && of("echoed") > 0 && of("checksum") == 0, "{details:?}");
+    // The thread beside the device tells what it did a moment later.
+    until("what was done is counted", || {
+        let details = port.details();
+        let of = |name: &str| details.iter().find(|(detail, _)| *detail == name).map_or(0, |(_, count)| *count);
+        of("asked") > 0 && of("learned") == 1 && of("echoed") > 0 && of("checksum") == 0
+    });
+    Ok(())
+}
+
+/// EAL does not start, and says why: with `plain` pages for an argument that it does not know, with `huge` ones for more
+/// memory than there is.
+fn refused(memory: &str) -> Result<(), String> {
+    let (memory, raw, kind, word) = match memory {
+        "huge" => (Memory::Huge, ["-m", "65536"], OpenErrorKind::Environment, "memory"),
+        _ => (Memory::Plain { mib: PLAIN_MIB }, ["--nonsense", "1"], OpenErrorKind::Configuration, "command line"),
+    };
+    let config = EalConfig { memory, raw: raw.map(String::from).into(), ..EalConfig::default() };
+    let error = Eal::start(&config).expect_err("EAL cannot start like this");
+    assert_eq!(error.kind, kind, "{error}");
+    assert!(error.to_string().contains("DPDK said: ") && error.why.contains(word), "{error}");
+    println!("{error}");
     Ok(())
 }
 
 /// Has ports of all kinds open, until it is killed.
-fn wait_to_be_killed(eal: &Eal, folder: &Path) -> Result<(), String> {
+fn wait_to_be_killed(memory: &str, folder: &Path) -> Result<(), String> {
+    // As a data plane does, before it opens its ports.
+    drover_nic::net::lock_memory().map_err(|error| error.to_string())?;
+    drover_nic::net::harden_process().map_err(|error| error.to_string())?;
+    let eal = &eal(memory);
     let [a, b] = ends(false, None);
     let rings = RingPair::new(eal, "pair", 1, 1024).expect("rings");
     let _ports = [a.port(eal, &rings.device(0)), b.port(eal, &rings.device(1)), a.port(eal, &vhost(folder))];
+    let _more = HugePages::reserve(MORE_PAGES).map_err(|error| error.to_string())?;
     println!("ready");
     loop {
         std::thread::park();

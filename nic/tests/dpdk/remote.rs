@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 
 const OPEN: u8 = b'o';
 const CLOSE: u8 = b'c';
+const DRAIN: u8 = b'd';
 const LINK: u8 = b'l';
 const SEND: u8 = b's';
 const RECEIVE: u8 = b'r';
@@ -81,6 +82,11 @@ pub fn serve<P: Port + LinkUp>(folder: &Path, mut open: impl FnMut(&str, bool) -
                 port = None;
                 wire.write(&[1]);
             }
+            DRAIN => {
+                let port = port.as_mut().expect("open");
+                while !port.receive(BURST).is_empty() {}
+                wire.write(&[1]);
+            }
             LINK => wire.write(&[u8::from(port.as_ref().expect("open").link_up())]),
             SEND => {
                 let frames = wire.read_frames();
@@ -133,17 +139,34 @@ impl Remote {
     }
 
     /// Opens a port over there: the `server` or the `client` of the socket between them.
-    pub fn open(&mut self, side: &str, v6: bool) -> RemotePort {
-        let mut wire = self.wire.lock().expect("no panic");
-        wire.write(&[OPEN, u8::from(side == "client"), u8::from(v6)]);
-        assert_eq!(wire.byte(), 1);
-        drop(wire);
+    pub fn open(&mut self, side: &str, v6: bool) {
+        self.ask(&[OPEN, u8::from(side == "client"), u8::from(v6)]);
+    }
+
+    /// Closes it.
+    pub fn close(&mut self) {
+        self.ask(&[CLOSE]);
+    }
+
+    /// Whether its link is up.
+    pub fn link_up(&self) -> bool {
+        self.ask(&[LINK]) == 1
+    }
+
+    /// The open port, as new.
+    pub fn lend(&self) -> RemotePort {
         RemotePort {
             wire: Arc::clone(&self.wire),
             reserved: VecDeque::new(),
             received: Frames::new(),
             counters: PortCounters::default(),
         }
+    }
+
+    fn ask(&self, message: &[u8]) -> u8 {
+        let mut wire = self.wire.lock().expect("no panic");
+        wire.write(message);
+        wire.byte()
     }
 
     pub fn kill(mut self) {
@@ -163,18 +186,10 @@ pub struct RemotePort {
 /// As the real one is configured.
 const TX_RING: usize = 256;
 
-impl RemotePort {
-    pub fn link_up(&self) -> bool {
-        let mut wire = self.wire.lock().expect("no panic");
-        wire.write(&[LINK]);
-        wire.byte() == 1
-    }
-}
-
 impl Drop for RemotePort {
     fn drop(&mut self) {
         let mut wire = self.wire.lock().expect("no panic");
-        wire.write(&[CLOSE]);
+        wire.write(&[DRAIN]);
         assert_eq!(wire.byte(), 1);
     }
 }
