@@ -1,8 +1,10 @@
 # Drover: the few commands a person types. Needs git, make and a Rust toolchain (1.90 or later); `make deps` sees to the rest.
 
 CARGO ?= cargo
-# Lab builds hold the counters and switches that release binaries lack (docs/architecture.md, I10).
-LAB := --features lab
+# Lab builds hold the counters and switches that release binaries lack (docs/architecture.md, I10). Where the system has
+# DPDK, ports on it are built too; asked when a recipe runs, since `deps` may have installed it.
+HAS_DPDK = pkg-config --atleast-version=22.11 libdpdk 2>/dev/null
+LAB = --features "$$($(HAS_DPDK) && echo lab,dpdk || echo lab)"
 DEMO_FLAGS ?=
 PERF_FLAGS ?= --cell 512 --links 1000 --circuits 20000 --seconds 5
 SOAK_FLAGS ?= --minutes 10
@@ -19,13 +21,14 @@ LIBCLANG := $(wildcard $(foreach d,/usr/lib/llvm*/lib /usr/lib/*-linux-gnu /usr/
 CLANG_HEADERS := $(wildcard $(addsuffix /clang/*/include/stddef.h,/usr/lib/llvm*/lib /usr/lib /usr/lib64 /usr/local/lib))
 LACKING := $(if $(shell command -v cmake 2>/dev/null),,cmake) $(if $(shell command -v $${CXX:-c++} 2>/dev/null),,g++) \
   $(if $(or $(LIBCLANG_PATH),$(and $(LIBCLANG),$(CLANG_HEADERS))),,libclang-dev)
-# What a test needs and the build does not.
-WANTED := $(if $(shell command -v valgrind 2>/dev/null),,valgrind)
+# What can be done without, but for what needs it: some tests, and ports on DPDK.
+WANTED := $(if $(shell command -v valgrind 2>/dev/null),,valgrind) \
+  $(if $(shell $(HAS_DPDK) && echo yes),,libdpdk-dev pkg-config)
 
 .PHONY: help deps demo test lint bench counts soak fuzz release clean
 
 help:
-	@echo 'make demo     a call between two zones over links full of chaff (about 45 s after the build)'
+	@echo 'make demo     a call between two zones over links full of chaff (about 45 s after the build); as root over AF_XDP'
 	@echo 'make test     all tests, and lint'
 	@echo 'make lint     rustfmt and clippy, warnings denied'
 	@echo 'make bench    what one node'"'"'s work on a cell costs, against its bare crypto'
@@ -43,7 +46,7 @@ ifneq ($(strip $(LACKING) $(WANTED)),)
 	  echo "not installed yet: $(strip $(LACKING) $(WANTED))"; \
 	  export DEBIAN_FRONTEND=noninteractive; apt-get update -qq && $$install; \
 	elif [ -z "$(strip $(LACKING))" ]; then \
-	  echo "A test needs $(WANTED) (sudo $$install) and is skipped without."; \
+	  echo "Not here, and what needs it is left out: $(strip $(WANTED)) (sudo $$install)."; \
 	else \
 	  echo "The build needs, by Debian's names: $(strip $(LACKING))"; \
 	  echo "Install it with: sudo $$install"; \

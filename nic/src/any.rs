@@ -46,7 +46,7 @@ impl AnyPort {
             AnyPort::Udp(_) => "a UDP socket".to_owned(),
             AnyPort::AfXdp(port) => port.bound().to_string(),
             #[cfg(all(feature = "dpdk", not(feature = "loom")))]
-            AnyPort::Dpdk(port) => format!("a queue of DPDK, Ethernet address {}", port.mac()),
+            AnyPort::Dpdk(port) => port.about().to_string(),
             AnyPort::Captured(port) => format!("{}; captured", port.below().describe()),
             AnyPort::Faulty(port) => format!("{}; with faults", port.below().describe()),
         }

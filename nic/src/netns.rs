@@ -46,6 +46,17 @@ impl Namespace {
         made.and_then(|made| made).map_err(|error: io::Error| named(error, "a network namespace"))
     }
 
+    /// The one that `path` leads to: `/proc/PID/ns/net`, or another process's descriptor of one, `/proc/PID/fd/N`.
+    ///
+    /// # Errors
+    /// What the system says: no such file, no permission; `InvalidInput` where it is no network namespace.
+    pub fn open(path: &std::path::Path) -> io::Result<Namespace> {
+        let fd = OwnedFd::from(File::open(path).map_err(|error| named(error, path.display()))?);
+        let netlink = on_a_thread(|| enter(fd.as_fd()).and_then(|()| Netlink::open(0)))?;
+        let netlink = netlink.map_err(|error| named(error, path.display()))?;
+        Ok(Namespace { fd, netlink: Mutex::new(netlink) })
+    }
+
     /// Moves the calling thread inside, for good: its new sockets, threads and children are there.
     ///
     /// # Errors

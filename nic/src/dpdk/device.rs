@@ -6,6 +6,7 @@ use super::{c_string, eal, refused};
 use crate::OpenError;
 use drover_dpdk_sys as sys;
 use std::ffi::CStr;
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 /// A started device and the pool that its frames come from.
@@ -35,6 +36,24 @@ pub struct About {
     pub transmit_checksums: bool,
     /// Whether the device spreads what arrives over its queues; else it arrives on whichever it chooses.
     pub spread: bool,
+}
+
+/// `net_ice, 4 queues, MTU 1500, node 0; sums by the device, spreads`.
+impl fmt::Display for About {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let About { driver, numa_node, queues, mtu, .. } = self;
+        write!(f, "{driver}, {queues} queue{}, MTU {mtu}", if *queues == 1 { "" } else { "s" })?;
+        if let Some(node) = numa_node {
+            write!(f, ", node {node}")?;
+        }
+        let sums = match (self.receive_checksums, self.transmit_checksums) {
+            (true, true) => "by the device",
+            (true, false) => "checked by the device, made by us",
+            (false, true) => "made by the device, checked by us",
+            (false, false) => "by us",
+        };
+        write!(f, "; sums {sums}{}", if self.spread { ", spreads" } else { "" })
+    }
 }
 
 /// EAL's numbers of the devices that somebody here has. A device has one owner: it is set up, used and closed without a lock.
