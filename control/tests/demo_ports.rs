@@ -14,8 +14,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -177,7 +177,8 @@ fn a_killed_demo_leaves_no_process_and_no_network() {
         assert!(Instant::now() < deadline, "{:?}", ours());
         thread::sleep(Duration::from_millis(20));
     }
-    let inodes: Vec<u64> = ours().iter().filter_map(|path| Some(fs::metadata(path.join("ns/net")).ok()?.ino())).collect();
+    let inodes: Vec<u64> =
+        ours().iter().filter_map(|path| Some(fs::metadata(path.join("ns/net")).ok()?.ino())).collect();
     let own = fs::metadata("/proc/self/ns/net").expect("there").ino();
     let theirs: Vec<u64> = inodes.into_iter().filter(|inode| *inode != own).chain([running.bridge_inode]).collect();
     assert!(theirs.len() > 6, "each node has a network of its own: {theirs:?}");

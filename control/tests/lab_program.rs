@@ -11,8 +11,7 @@ use drover_control::lab::secret::FileSecret;
 use drover_control::media::rtp::{Packet, Sender};
 use drover_control::socket::ControlSocket;
 use drover_dataplane::config::Config;
-use drover_dataplane::process::{Running, launch};
-use drover_dataplane::terminal::NoTerminal;
+use drover_dataplane::process::{Running, launch_mix};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -27,7 +26,7 @@ fn mix(socket: &Path, listen: SocketAddr) -> Running {
         "cell = 256\n[control]\nsocket = {socket:?}\n[pacing]\npolicy = \"tick\"\ntick_us = 1000\n\
          [limits]\nlinks = 64\ncircuits = 64\ncells = 1024\ntransmit = 1024\n[[worker]]\nlisten = \"{listen}\"\n"
     );
-    launch(&Config::parse(&text).expect("sound"), |_| NoTerminal).expect("started")
+    launch_mix(&Config::parse(&text).expect("sound")).expect("started")
 }
 
 /// A client with a softphone.

@@ -1,8 +1,7 @@
 //! The command line against a real data plane, and its errors.
 
 use drover_dataplane::config::Config;
-use drover_dataplane::process::{Running, launch};
-use drover_dataplane::terminal::NoTerminal;
+use drover_dataplane::process::{Running, launch_mix};
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -22,7 +21,7 @@ fn config(socket: &Path) -> String {
 }
 
 fn mix(socket: &Path) -> Running {
-    launch(&Config::parse(&config(socket)).expect("sound"), |_| NoTerminal).expect("started")
+    launch_mix(&Config::parse(&config(socket)).expect("sound")).expect("started")
 }
 
 #[test]

@@ -7,8 +7,7 @@
 
 use clap::Parser;
 use drover_dataplane::config::{Config, PortConfig};
-use drover_dataplane::process::{Running, launch};
-use drover_dataplane::terminal::NoTerminal;
+use drover_dataplane::process::{Running, launch_mix};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -118,7 +117,7 @@ fn serve(config: &Config) -> Result<(), (String, u8)> {
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)))
             .map_err(|error| (format!("signal {signal}: {error}"), 1))?;
     }
-    let running = launch(config, |_| NoTerminal).map_err(|error| (error.to_string(), error.exit_status))?;
+    let running = launch_mix(config).map_err(|error| (error.to_string(), error.exit_status))?;
     // Nobody asked for a slower one.
     if config.crypto.fallen_from().is_some() {
         eprintln!("drover-dataplane: crypto: {}", config.crypto);

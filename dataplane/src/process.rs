@@ -26,7 +26,6 @@ use drover_wire::control::BootId;
 use mio::Waker;
 use std::any::Any;
 use std::fmt;
-use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -154,23 +153,39 @@ fn message_of(panic: &(dyn Any + Send)) -> &str {
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }
 
+/// Starts a mix's data plane: no circuit ends here.
+///
+/// Its code, a worker for each back end and cell size, is in this crate, once; [`launch`] has it made anew by whoever names
+/// another terminal. Tests within this crate start none, and need not wait for it.
+///
+/// # Errors
+/// As [`launch`].
+#[cfg(not(test))]
+#[inline(never)]
+pub fn launch_mix(config: &Config) -> Result<Running, LaunchError> {
+    launch(config, |_| crate::terminal::NoTerminal)
+}
+
 /// Starts a data plane. `terminals` makes the client's side of each worker, by its number; a mix's is
 /// [`crate::terminal::NoTerminal`]. Returns when every worker turns and the socket answers.
 ///
 /// # Errors
 /// What could not be had: an address, a core, memory, the socket. Nothing is left running then.
-pub fn launch<T: Terminal + 'static>(config: &Config, terminals: impl FnMut(u8) -> T) -> Result<Running, LaunchError> {
-    config.crypto.backend.dispatch(Launch { config, terminals, terminal: PhantomData })
+pub fn launch<T: Terminal + 'static>(
+    config: &Config,
+    mut terminals: impl FnMut(u8) -> T,
+) -> Result<Running, LaunchError> {
+    config.crypto.backend.dispatch(Launch { config, terminals: &mut terminals })
 }
 
 /// [`launch`], with the back end.
-struct Launch<'c, T, F> {
+struct Launch<'c, T> {
     config: &'c Config,
-    terminals: F,
-    terminal: PhantomData<T>,
+    /// Not generic: it is called once a worker, and code is made for each back end and cell size.
+    terminals: &'c mut dyn FnMut(u8) -> T,
 }
 
-impl<T: Terminal + 'static, F: FnMut(u8) -> T> WithSuite for Launch<'_, T, F> {
+impl<T: Terminal + 'static> WithSuite for Launch<'_, T> {
     type Out = Result<Running, LaunchError>;
     fn with<C: Suite>(self) -> Self::Out {
         match self.config.cell {
@@ -183,7 +198,7 @@ impl<T: Terminal + 'static, F: FnMut(u8) -> T> WithSuite for Launch<'_, T, F> {
 
 fn start<C: Suite, T: Terminal + 'static, const S: usize>(
     config: &Config,
-    mut terminals: impl FnMut(u8) -> T,
+    terminals: &mut dyn FnMut(u8) -> T,
 ) -> Result<Running, LaunchError> {
     let mut boot = BootId::default();
     getrandom::fill(&mut boot.0).map_err(|error| LaunchError::new("random numbers of the system", error))?;

@@ -24,7 +24,7 @@ use std::sync::Arc;
 const LINKS_A_PAGE: usize = 200;
 
 /// What a worker's port was really opened as.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Bound {
     /// The kind of port.
     port: &'static str,

@@ -3,7 +3,7 @@
 mod service_support;
 
 use drover_dataplane::drops::DropReason;
-use drover_dataplane::terminal::{NoTerminal, Terminal};
+use drover_dataplane::terminal::Terminal;
 use drover_wire::control::{EndSecret, LinkEnd, PutEnd, Refusal, Request, Secret};
 use serde_json::Value;
 use service_support::*;
@@ -189,7 +189,7 @@ fn end(plane: &Plane, end: u32, link: u32, id: u32, receive_first: u64) -> PutEn
 fn a_call_goes_through_a_mix_between_two_ends() {
     let ((mut alice, heard_a), (mut bob, heard_b)) = (caller(1), caller(2));
     // Two workers: what comes in by one link leaves by the other's, through a hand-off ring.
-    let mut mix = Plane::with("", 2, |_| NoTerminal);
+    let mut mix = Plane::of_workers("", 2);
     for plane in [&mut alice, &mut bob, &mut mix] {
         let class = plane.class(4);
         plane.done(Request::PutClass(class));

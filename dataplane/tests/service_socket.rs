@@ -3,8 +3,7 @@
 mod service_support;
 
 use drover_dataplane::config::{Config, Pacing, Policy};
-use drover_dataplane::process::launch;
-use drover_dataplane::terminal::NoTerminal;
+use drover_dataplane::process::launch_mix;
 use drover_wire::control::{LinkEnd, Owner, PutEnd, REQUEST_MAX, Refusal, Request, Secret, WorkerInfo, kind};
 use proptest::prelude::*;
 use proptest::test_runner::{Config as Cases, TestRunner};
@@ -14,7 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 
 #[test]
 fn hello_says_who_it_is() {
-    let mut plane = Plane::with("cell = 512", 2, |_| drover_dataplane::terminal::NoTerminal);
+    let mut plane = Plane::of_workers("cell = 512", 2);
     let Answer::Welcome(welcome) = plane.client.ask(&Request::Hello) else { panic!("no welcome") };
     assert_eq!(welcome.boot, plane.boot());
     assert_eq!((welcome.cell, welcome.lab, welcome.ends), (512, cfg!(feature = "lab"), false));
@@ -519,8 +518,7 @@ fn another_user_is_refused() {
     std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).expect("root may");
     let mut config = config(dir.path(), "", 1);
     config.allow_uids = vec![NAMED];
-    let running =
-        drover_dataplane::process::launch(&config, |_| drover_dataplane::terminal::NoTerminal).expect("starts");
+    let running = launch_mix(&config).expect("starts");
     let as_user = |uid| {
         let socket = running.socket().to_owned();
         let thread = std::thread::spawn(move || {
@@ -547,16 +545,15 @@ fn another_user_is_refused() {
 fn an_old_socket_is_replaced_and_a_living_one_is_not() {
     let dir = tempfile::tempdir().expect("a directory");
     let config = config(dir.path(), "", 1);
-    let terminal = |_| drover_dataplane::terminal::NoTerminal;
     drop(std::os::unix::net::UnixListener::bind(&config.socket).expect("binds"));
-    let running = drover_dataplane::process::launch(&config, terminal).expect("replaces the old socket");
-    let error = drover_dataplane::process::launch(&config, terminal).err().expect("in use").to_string();
+    let running = launch_mix(&config).expect("replaces the old socket");
+    let error = launch_mix(&config).err().expect("in use").to_string();
     assert!(error.contains("control.socket") && error.contains("another process"), "{error}");
     assert!(Client::connect(running.socket()).is_ok());
     let mut taken = config.clone();
     taken.socket = dir.path().join("other.sock");
     taken.workers[0].listen = running.listens()[0];
-    let error = drover_dataplane::process::launch(&taken, terminal).err().expect("in use").to_string();
+    let error = launch_mix(&taken).err().expect("in use").to_string();
     assert!(error.contains("worker[0].listen"), "{error}");
     assert!(!taken.socket.exists(), "a start that fails leaves nothing behind");
 }
@@ -607,7 +604,7 @@ fn each_worker_is_paced_by_itself_and_says_why() {
     let mut config = decided;
     config.pacings[0] = Pacing { policy: Policy::Spin, reason: "core 9 is isolated".to_owned() };
     assert_eq!(config.pacings[1].policy, Policy::Tick);
-    let running = launch(&config, |_| NoTerminal).expect("starts");
+    let running = launch_mix(&config).expect("starts");
     let mut client = Client::connect(running.socket()).expect("connects");
     let Answer::Report(status) = client.ask(&Request::QueryStatus) else { panic!("no status") };
     assert_eq!(status["policy"], "mixed");

@@ -8,7 +8,9 @@ use super::line::controlled_line;
 use super::rtp_io::{RtpIo, RtpRules, RtpThread};
 use super::terminal::ClientTerminal;
 use drover_crypto::reference::CtrLayers;
-use drover_dataplane::process::{Running, launch};
+use drover_dataplane::process::Running;
+#[cfg(not(test))]
+use drover_dataplane::process::launch;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,6 +32,23 @@ pub struct Client {
     running: Running,
     rtp_ports: Vec<(u32, SocketAddr)>,
     counters: ClientCounters,
+}
+
+/// A function of its own, without a type to be filled in: what it calls is a worker for each back end and cell size, made here
+/// and not by everybody who starts a client.
+#[cfg(not(test))]
+#[inline(never)]
+fn start_data_plane(
+    config: &ClientConfig,
+    terminal: &mut dyn FnMut(u8) -> ClientTerminal<CtrLayers>,
+) -> Result<Running, String> {
+    launch(&config.data_plane, terminal).map_err(|error| error.to_string())
+}
+
+/// Tests within this crate start no client, and need not wait for its workers to be compiled; those in `tests/` do.
+#[cfg(test)]
+fn start_data_plane(_: &ClientConfig, _: &mut dyn FnMut(u8) -> ClientTerminal<CtrLayers>) -> Result<Running, String> {
+    Err("a client within this crate's own tests".to_owned())
 }
 
 impl Client {
@@ -61,8 +80,8 @@ impl Client {
         let rtp_ports = io.listening();
         // One worker: it takes all lines.
         let mut lines = Some(inside);
-        let terminal = |_| ClientTerminal::<CtrLayers>::new(lines.take().unwrap_or_default(), &counters);
-        let running = launch(&config.data_plane, terminal).map_err(|error| error.to_string())?;
+        let mut terminal = |_| ClientTerminal::<CtrLayers>::new(lines.take().unwrap_or_default(), &counters);
+        let running = start_data_plane(config, &mut terminal)?;
         let rtp = io.spawn().map_err(|error| format!("RTP thread: {error}"))?;
         let agent = match &config.agent {
             // The first end carries calls; the configuration is checked to have one.

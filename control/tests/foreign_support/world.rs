@@ -5,8 +5,7 @@ use drover_control::mix::{config::MixConfig, daemon};
 use drover_control::socket::ControlSocket;
 use drover_control::zone::{MixEntry, Slots, ZoneDocument, Zones};
 use drover_dataplane::config::Config;
-use drover_dataplane::process::{Running, launch};
-use drover_dataplane::terminal::NoTerminal;
+use drover_dataplane::process::{Running, launch_mix};
 use drover_dtls::certificate::{Certificate, Identity, Role};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -107,7 +106,7 @@ impl Plane {
              [[worker]]\nlisten = \"127.0.0.1:0\"\n"
         );
         let config = Config::parse(&text).unwrap_or_else(|problems| panic!("{problems}"));
-        Plane { running: launch(&config, |_| NoTerminal).expect("a data plane"), folder }
+        Plane { running: launch_mix(&config).expect("a data plane"), folder }
     }
 
     pub fn address(&self) -> SocketAddr {

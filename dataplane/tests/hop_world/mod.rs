@@ -17,7 +17,7 @@ use drover_dataplane::rig::Far;
 use drover_dataplane::service::requests::{Service, WorkerEnds};
 use drover_dataplane::service::shadow::Shadow;
 use drover_dataplane::state::State;
-use drover_dataplane::status::Status;
+use drover_dataplane::status::{Bound, Status};
 use drover_dataplane::terminal::{NoTerminal, Terminal};
 use drover_dataplane::worker::{Pace, ServiceEnds, Worker};
 use drover_nic::Endpoint;
@@ -87,7 +87,7 @@ impl<T: Terminal> Node<T> {
         let ends = ServiceEnds { commands: for_worker, events: from_worker };
         let handoff = Handoff::mesh(1, 1).remove(0);
         let worker = Worker::new(port_end, state, terminal, handoff, ends, Pace::SPIN);
-        let status = Status::new(boot, &config, &listens, 0, segment);
+        let status = Status::new(boot, &config, &listens, vec![Bound::default(); listens.len()], 0, segment);
         let shadow = Shadow::new(config.sizes, config.window_ns(), listens);
         let ends = vec![WorkerEnds { commands, events, punts: rings }];
         let service = Service::new(status, shadow, ends, Pace::SPIN.horizon);

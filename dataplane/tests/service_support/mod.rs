@@ -2,8 +2,8 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 use drover_dataplane::config::Config;
-use drover_dataplane::process::{Running, launch};
-use drover_dataplane::terminal::{NoTerminal, Terminal};
+use drover_dataplane::process::{Running, launch, launch_mix};
+use drover_dataplane::terminal::Terminal;
 use drover_wire::control::{
     Address, BootId, ClassKind, Direction, Leg, LinkEnd, MAX_MESSAGE, Owner, Peer, Punt, PutCircuit, PutClass, PutLink,
     REQUEST_MAX, Refusal, Reply, Request, Secret, Welcome,
@@ -29,7 +29,14 @@ pub struct Plane {
 
 impl Plane {
     pub fn start(extra: &str) -> Plane {
-        Plane::with(extra, 1, |_| NoTerminal)
+        Plane::of_workers(extra, 1)
+    }
+
+    pub fn of_workers(extra: &str, workers: usize) -> Plane {
+        let dir = tempfile::tempdir().expect("a directory");
+        let running = launch_mix(&config(dir.path(), extra, workers)).expect("starts");
+        let client = Client::connect(running.socket()).expect("connects");
+        Plane { running, client, dir }
     }
 
     pub fn with<T: Terminal + 'static>(extra: &str, workers: usize, terminals: impl FnMut(u8) -> T) -> Plane {
