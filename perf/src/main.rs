@@ -3,7 +3,7 @@
 
 use clap::{Parser, Subcommand};
 use drover_perf::output::Error;
-use drover_perf::{chaff, circuits, compare, cores, floor, hop, latency, links, ndr, pace, report};
+use drover_perf::{chaff, circuits, compare, cores, floor, forward, hop, latency, links, ndr, pace, report};
 use std::process::ExitCode;
 
 /// Measures a Drover node. Every figure comes with its floor, measured in the same run.
@@ -18,6 +18,7 @@ struct Cli {
 enum Tool {
     Hop(hop::cli::Args),
     Floor(floor::cli::Args),
+    Forward(forward::cli::Args),
     Links(links::cli::Args),
     Chaff(chaff::cli::Args),
     Circuits(circuits::cli::Args),
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let (name, result) = match Cli::parse().tool {
         Tool::Hop(args) => ("hop", hop::cli::run(&args)),
         Tool::Floor(args) => ("floor", floor::cli::run(&args)),
+        Tool::Forward(args) => ("forward", forward::cli::run(&args)),
         Tool::Links(args) => ("links", links::cli::run(&args)),
         Tool::Chaff(args) => ("chaff", chaff::cli::run(&args)),
         Tool::Compare(args) => ("compare", compare::cli::run(&args)),
