@@ -82,10 +82,7 @@ impl<P: Port, C: Suite, T: Terminal, const S: usize> Worker<P, C, T, S> {
     ///
     /// # Errors
     /// Those of `wrap`.
-    pub fn try_with_port<Q: Port, E>(
-        self,
-        wrap: impl FnOnce(P) -> Result<Q, E>,
-    ) -> Result<Worker<Q, C, T, S>, E> {
+    pub fn try_with_port<Q: Port, E>(self, wrap: impl FnOnce(P) -> Result<Q, E>) -> Result<Worker<Q, C, T, S>, E> {
         let Worker { port, state, terminal, handoff, service, pace } = self;
         Ok(Worker { port: wrap(port)?, state, terminal, handoff, service, pace })
     }

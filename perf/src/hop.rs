@@ -113,10 +113,7 @@ impl<C: Suite, const S: usize, P: Port, W: Wire> Bench<C, S, P, W> {
     ///
     /// # Errors
     /// Those of `ends`.
-    pub fn over<E>(
-        shape: Shape,
-        ends: impl FnOnce(MemoryPort, MemoryWire) -> Result<(P, W), E>,
-    ) -> Result<Self, E> {
+    pub fn over<E>(shape: Shape, ends: impl FnOnce(MemoryPort, MemoryWire) -> Result<(P, W), E>) -> Result<Self, E> {
         let mut rng = StdRng::from_os_rng();
         let sizes = Sizes {
             links: shape.links,

@@ -3,7 +3,9 @@
 
 use clap::{Parser, Subcommand};
 use drover_perf::output::Error;
-use drover_perf::{chaff, circuits, compare, cores, floor, forward, generate, hop, latency, links, ndr, pace, relay, report};
+use drover_perf::{
+    chaff, circuits, compare, cores, floor, forward, generate, hop, latency, links, ndr, pace, relay, report,
+};
 use std::process::ExitCode;
 
 /// Measures a Drover node. Every figure comes with its floor, measured in the same run.

@@ -19,8 +19,8 @@ use crate::hop::{self, Shape, WARM_UP_ROUNDS};
 use crate::probe::Probe;
 use crate::progress::Progress;
 use drover_crypto::Suite;
-use drover_nic::any::AnyPort;
 use drover_nic::OpenError;
+use drover_nic::any::AnyPort;
 use serde::Serialize;
 use std::time::Duration;
 
@@ -83,7 +83,12 @@ impl<C: Suite, const S: usize> Bench<C, S> {
         if forward.lost > 0 {
             let (drops, _) = self.forward.places();
             let places: Vec<_> = drops.iter().map(ToString::to_string).collect();
-            return Err(format!("forward: {} of {} packets are lost: {}", forward.lost, forward.offered, places.join(", ")));
+            return Err(format!(
+                "forward: {} of {} packets are lost: {}",
+                forward.lost,
+                forward.offered,
+                places.join(", ")
+            ));
         }
         let hop = self.hop.batch().map_err(|error| format!("hop: {error}"))?;
         let relay = self.relay.batch().map_err(|error| format!("relay: {error}"))?;

@@ -170,7 +170,8 @@ impl<P: Port, W: Wire> Bench<P, W> {
         let known: u64 = drops.iter().map(|place| place.packets).sum();
         let rest = self.totals.lost.saturating_sub(known);
         if rest > 0 {
-            drops.push(Place { place: "between the ports: the kernel's queues, or the wire".to_owned(), packets: rest });
+            drops
+                .push(Place { place: "between the ports: the kernel's queues, or the wire".to_owned(), packets: rest });
         }
         (drops, noted)
     }

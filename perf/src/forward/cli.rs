@@ -234,7 +234,12 @@ impl UnderTest {
                 let local = Endpoint { ip: [1; 16], port: 1 };
                 // What was lent last counts against the ring.
                 let (port, wire) = port_and_wire(local, 2 * args.batch.max(64));
-                of(Bench::new(port, wire, args.peers as u32, cell, args.batch), time, probe, about("rings of memory".into()))
+                of(
+                    Bench::new(port, wire, args.peers as u32, cell, args.batch),
+                    time,
+                    probe,
+                    about("rings of memory".into()),
+                )
             }
             UnderTest::Bed(bed) => {
                 let Bed { port, peers, bound, cable } = *bed;

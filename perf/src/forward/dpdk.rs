@@ -8,7 +8,7 @@ use crate::probe::Probe;
 use crate::progress::Progress;
 use crate::stats::quartiles;
 use drover_nic::dpdk::{self, DpdkConfig, DpdkPort, Eal, EalConfig, Listen, Memory, NextHops};
-use drover_nic::{OpenError, PortCounters, PortDetails, Port};
+use drover_nic::{OpenError, Port, PortCounters, PortDetails};
 use drover_wire::frame::Mac;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -100,7 +100,8 @@ pub fn measure(
     pin::to(asked.core)?;
     let mut bytes = 0;
     window(&mut ports.ports, &mut bytes);
-    let before: Vec<(PortCounters, PortDetails)> = ports.ports.iter().map(|port| (port.counters(), port.details())).collect();
+    let before: Vec<(PortCounters, PortDetails)> =
+        ports.ports.iter().map(|port| (port.counters(), port.details())).collect();
     let mut testpmd = match asked.testpmd {
         true => Some(Testpmd::start(asked, ports.huge)?),
         false => None,
@@ -154,7 +155,13 @@ fn window(ports: &mut [DpdkPort; 2], bytes: &mut usize) -> Sample {
         if ns >= WINDOW {
             // One more burst, not timed, to see how long frames are.
             a.forward(b, |frame| *bytes = frame.len());
-            return Sample { offered: received, forwarded: sent, lost: received - sent, turns, ns: ns.as_nanos() as u64 };
+            return Sample {
+                offered: received,
+                forwarded: sent,
+                lost: received - sent,
+                turns,
+                ns: ns.as_nanos() as u64,
+            };
         }
     }
 }

@@ -166,7 +166,9 @@ fn given(args: &Args, file: &KeyFile) -> Result<Out<AnyPort>, Error> {
         (PortKind::Udp, Some(_)) => usage("--interface goes with --port af_xdp".to_owned()),
         (PortKind::AfXdp, None) => usage("--port af_xdp with --keys needs --interface".to_owned()),
         (PortKind::Udp, None) => match file.link.iter().find(|link| !link.to.ip().is_loopback()) {
-            Some(link) => usage(format!("--keys: {} is not on loopback; name an interface, with --port af_xdp", link.to)),
+            Some(link) => {
+                usage(format!("--keys: {} is not on loopback; name an interface, with --port af_xdp", link.to))
+            }
             None => sockets(file),
         },
         (PortKind::AfXdp, Some(name)) => interface(args, name, file),

@@ -100,7 +100,7 @@ impl<P: Port> Out<P> {
                 done.lag_ns = done.lag_ns.max(now() - instant);
             }
             self.send(sealer, &mut done);
-            progress.tell(|| format!("{} cells sent, {} refused", done.sent, done.refused));
+            progress.tell(|| format!("{} cells sent, {} refused in this tenth", done.sent, done.refused));
         }
         done.ns = now() - begin;
         done

@@ -87,10 +87,19 @@ impl fmt::Display for Report {
         writeln!(f, "  sent       {} cells, {million:.3} million/s; the port refused {}", sent.sent, sent.refused)?;
         if let (Some(rate), Some(of_rate)) = (rate, self.of_rate) {
             let lag = sent.lag_ns as f64 / 1e6;
-            writeln!(f, "  asked      {:.3} million/s, {:.1} % of it sent; at most {lag:.2} ms late", rate / 1e6, 100.0 * of_rate)?;
+            writeln!(
+                f,
+                "  asked      {:.3} million/s, {:.1} % of it sent; at most {lag:.2} ms late",
+                rate / 1e6,
+                100.0 * of_rate
+            )?;
         }
         if let (Some(checked), Some(missing)) = (&self.checked, self.missing) {
-            writeln!(f, "  came       {} opened, each the cell that was sealed; {missing} did not come", checked.opened)?;
+            writeln!(
+                f,
+                "  came       {} opened, each the cell that was sealed; {missing} did not come",
+                checked.opened
+            )?;
         }
         write!(f, "  ceiling    {:.3} million/s sealed, with no port behind", self.ceiling_packets_per_second / 1e6)
     }

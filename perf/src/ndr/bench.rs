@@ -274,7 +274,8 @@ impl<C: Suite, const S: usize, P: Port, W: Wire> Bench<C, S, P, W> {
 
     /// Takes what is on the wire from the worker; how many.
     fn drain(&mut self) -> u64 {
-        std::iter::repeat_with(|| self.rig.wire.collect(BURST, |_, _| {})).take_while(|taken| *taken > 0).sum::<usize>() as u64
+        std::iter::repeat_with(|| self.rig.wire.collect(BURST, |_, _| {})).take_while(|taken| *taken > 0).sum::<usize>()
+            as u64
     }
 
     /// Orders of a few rounds.

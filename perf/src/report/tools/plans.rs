@@ -18,8 +18,7 @@ const fn goal(figure: Figure, goal: Goal) -> Figure {
 }
 
 /// All of them.
-pub const PLANS: &[Plan] =
-    &[HOP, FLOOR, LINKS, CHAFF, FORWARD, RELAY, GENERATE, PACE, LATENCY, NDR, CORES, CIRCUITS];
+pub const PLANS: &[Plan] = &[HOP, FLOOR, LINKS, CHAFF, FORWARD, RELAY, GENERATE, PACE, LATENCY, NDR, CORES, CIRCUITS];
 
 /// A tool that this page does not know.
 pub const OTHER: Plan = Plan {
@@ -540,11 +539,21 @@ const FORWARD: Plan = Plan {
     figures: &[
         figure("packets_per_second", "one core forwards", PACKETS, "10^9 divided by the median time a packet."),
         spread(
-            figure("ns_per_packet", "a packet takes", Unit::Ns, "From receive to the end of transmit; median of batches."),
+            figure(
+                "ns_per_packet",
+                "a packet takes",
+                Unit::Ns,
+                "From receive to the end of transmit; median of batches.",
+            ),
             "ns_per_packet_iqr",
             "half of the batches",
         ),
-        figure("lost", "packets lost", Unit::Count("packets"), "Sent by the peers and not back; `drops` in the summary says where."),
+        figure(
+            "lost",
+            "packets lost",
+            Unit::Count("packets"),
+            "Sent by the peers and not back; `drops` in the summary says where.",
+        ),
         goal(
             spread(
                 figure(
@@ -582,7 +591,12 @@ const RELAY: Plan = Plan {
         figure("hop_ns_per_cell", "a cell over memory", Unit::Ns, "The same worker and world without a network."),
         goal(
             spread(
-                figure("relay_ratio", "(relay - forward) / hop", Unit::Ratio, "What relaying costs beyond the port, to hop's."),
+                figure(
+                    "relay_ratio",
+                    "(relay - forward) / hop",
+                    Unit::Ratio,
+                    "What relaying costs beyond the port, to hop's.",
+                ),
                 "relay_ratio_iqr",
                 "half of the trials",
             ),
@@ -625,7 +639,12 @@ const GENERATE: Plan = Plan {
             CELLS,
             "Sealing alone, into memory that nobody reads: no port is fed faster.",
         ),
-        figure("missing", "did not come", Unit::Count("cells"), "Taken by the port and not received, where both ends are ours."),
+        figure(
+            "missing",
+            "did not come",
+            Unit::Count("cells"),
+            "Taken by the port and not received, where both ends are ours.",
+        ),
     ],
     charts: &[Chart::Trials {
         heading: "Time a cell, slice by slice",
