@@ -19,19 +19,20 @@ use crate::terminal::Terminal;
 use crate::worker::{Pace, ServiceEnds, Worker};
 use drover_crypto::schedule::TrafficSecret;
 use drover_crypto::{Cell, MaskJob, OpenJob, Records, SealJob, Suite};
-use drover_nic::Endpoint;
 use drover_nic::memory::{MemoryPort, MemoryWire, port_and_wire_of};
 use drover_nic::ring::{Receiver, Sender, queue};
+use drover_nic::{Endpoint, Port};
 use drover_wire::control::{Bytes, ClassKind, Peer};
 use drover_wire::record::{self, Aad};
 use rand::rngs::StdRng;
 
-/// A worker over a memory port, and the bench's ends of everything that leads to it.
-pub struct Rig<C: Suite, T: Terminal, const S: usize> {
+/// A worker over a memory port, or over the one that [`Rig::with_ends`] puts in its place, and the bench's ends of
+/// everything that leads to it.
+pub struct Rig<C: Suite, T: Terminal, const S: usize, P: Port = MemoryPort, W = MemoryWire> {
     /// The worker.
-    pub worker: Worker<MemoryPort, C, T, S>,
+    pub worker: Worker<P, C, T, S>,
     /// The other end of its wire.
-    pub wire: MemoryWire,
+    pub wire: W,
     /// What the worker said of injected control cells that left: link, how many.
     pub left: Vec<(u32, u32)>,
     commands: Sender<Command<C, T::End>>,
@@ -117,6 +118,27 @@ impl<C: Suite, T: Terminal, const S: usize> Rig<C, T, S> {
         Rig { worker, wire, left, commands, events, punts, ratchets, peers, links: 0, classes, ways: (0, 0) }
     }
 
+    /// The same bench over the port and the other end of a wire that `wrap` makes of these.
+    ///
+    /// # Errors
+    /// Those of `wrap`.
+    pub fn with_ends<Q: Port, V, E>(
+        self,
+        wrap: impl FnOnce(MemoryPort, MemoryWire) -> Result<(Q, V), E>,
+    ) -> Result<Rig<C, T, S, Q, V>, E> {
+        let Rig { worker, wire, left, commands, events, punts, ratchets, peers, links, classes, ways } = self;
+        let mut far = None;
+        let worker = worker.try_with_port(|port| {
+            let (port, wire) = wrap(port, wire)?;
+            far = Some(wire);
+            Ok(port)
+        })?;
+        let wire = far.expect("whoever made the port made the wire");
+        Ok(Rig { worker, wire, left, commands, events, punts, ratchets, peers, links, classes, ways })
+    }
+}
+
+impl<C: Suite, T: Terminal, const S: usize, P: Port, W> Rig<C, T, S, P, W> {
     /// Gives the worker a command and lets it carry it out now, outside any turn.
     pub fn command(&mut self, command: Command<C, T::End>) {
         self.order(command);

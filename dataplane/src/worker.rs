@@ -78,6 +78,15 @@ impl<P: Port, C: Suite, T: Terminal, const S: usize> Worker<P, C, T, S> {
         Worker { port: wrap(port), state, terminal, handoff, service, pace }
     }
 
+    /// As [`Worker::with_port`], where the port may be one that cannot be had.
+    ///
+    /// # Errors
+    /// Those of `wrap`.
+    pub fn try_with_port<Q: Port, E>(self, wrap: impl FnOnce(P) -> Result<Q, E>) -> Result<Worker<Q, C, T, S>, E> {
+        let Worker { port, state, terminal, handoff, service, pace } = self;
+        Ok(Worker { port: wrap(port)?, state, terminal, handoff, service, pace })
+    }
+
     /// One turn at `now` (monotonic ns): what is due leaves first, then everything else, each bounded. Returns whether
     /// anything came in or went out.
     pub fn turn(&mut self, now: u64) -> bool {

@@ -5,11 +5,14 @@
 //! the host's sheet ([`host`]) and what a probe of the core found ([`probe`]).
 #![forbid(unsafe_code)]
 
+pub mod bed;
 pub mod chaff;
 pub mod circuits;
 pub mod compare;
 pub mod cores;
 pub mod floor;
+pub mod forward;
+pub mod generate;
 pub mod hop;
 pub mod host;
 pub mod latency;
@@ -21,6 +24,7 @@ pub mod pace;
 pub mod pin;
 pub mod probe;
 pub mod progress;
+pub mod relay;
 pub mod report;
 pub mod run;
 pub mod stats;

@@ -16,9 +16,11 @@ pub use classify::{Class, Goal};
 pub use report::{Report, Row};
 pub use search::{Ask, Found, Search};
 
+use crate::bed::Wire;
 use crate::probe::Probe;
 use crate::progress::Progress;
 use drover_crypto::Suite;
+use drover_nic::Port;
 use std::time::Duration;
 
 /// What a run found.
@@ -50,8 +52,8 @@ pub enum Verdict {
 ///
 /// # Errors
 /// A core that cannot be had; what came out wrong.
-pub fn measure<C: Suite, const S: usize>(
-    bench: &mut Bench<C, S>,
+pub fn measure<C: Suite, const S: usize, P: Port, W: Wire>(
+    bench: &mut Bench<C, S, P, W>,
     search: &mut Search,
     goals: &[Goal],
     ceiling: f64,

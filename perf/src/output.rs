@@ -1,6 +1,7 @@
 //! What all tools print and how they end.
 
 use crate::run::Finished;
+use drover_nic::{OpenError, OpenErrorKind};
 use std::fmt::Display;
 use std::path::PathBuf;
 
@@ -29,6 +30,8 @@ pub enum Error {
     Usage(String),
     /// Something went wrong: exit code 1.
     Failed(String),
+    /// The machine lacks what was asked for: exit code 3.
+    Environment(String),
 }
 
 impl Error {
@@ -37,6 +40,7 @@ impl Error {
         match self {
             Error::Failed(_) => 1,
             Error::Usage(_) => 2,
+            Error::Environment(_) => 3,
         }
     }
 }
@@ -47,9 +51,18 @@ impl From<String> for Error {
     }
 }
 
+impl From<OpenError> for Error {
+    fn from(error: OpenError) -> Error {
+        match error.kind {
+            OpenErrorKind::Environment => Error::Environment(error.to_string()),
+            OpenErrorKind::Configuration => Error::Usage(error.to_string()),
+        }
+    }
+}
+
 impl Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (Error::Usage(text) | Error::Failed(text)) = self;
+        let (Error::Usage(text) | Error::Failed(text) | Error::Environment(text)) = self;
         f.write_str(text)
     }
 }

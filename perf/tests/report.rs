@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::Command;
 
 /// Tools whose runs have a page of their own.
-const TOOLS: [&str; 9] = ["hop", "floor", "links", "chaff", "pace", "latency", "ndr", "cores", "circuits"];
+const TOOLS: [&str; 12] =
+    ["hop", "floor", "links", "chaff", "forward", "relay", "generate", "pace", "latency", "ndr", "cores", "circuits"];
 
 /// A folder as a tool's run might leave it. `text` stands wherever a folder holds text.
 fn folder(dir: &Path, tool: &str, text: &str) {

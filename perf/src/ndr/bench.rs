@@ -1,11 +1,13 @@
 //! A worker in real time with its world and its generator; trials of it.
 
 use super::generator::{Delivered, Kept, Plan, deliver};
+use crate::bed::Wire;
 use crate::hop::far::Far;
 use crate::hop::shape::{self, Shape};
-use crate::hop::{INTERVAL, RATCHET_BITS, endpoint};
+use crate::hop::{INTERVAL, RATCHET_BITS};
 use crate::live::draw_keys;
 use crate::pin;
+use arrayvec::ArrayVec;
 use drover_crypto::{Layers, Suite};
 use drover_dataplane::class::Rate;
 use drover_dataplane::command::{LayerStep, NewIngress, Next};
@@ -16,7 +18,7 @@ use drover_dataplane::run::{Rhythm, now, run};
 use drover_dataplane::state::Sizes;
 use drover_dataplane::terminal::NoTerminal;
 use drover_dataplane::worker::{Pace, Worker};
-use drover_nic::memory::MemoryPort;
+use drover_nic::memory::{MemoryPort, MemoryWire};
 use drover_nic::{BURST, Port};
 use drover_wire::control::Peer;
 use rand::rngs::StdRng;
@@ -87,7 +89,7 @@ pub struct Trial {
     pub lost: u64,
     /// Of these, refused by the full ring.
     pub unreceived: u64,
-    /// Of these, still waiting.
+    /// Of these, still waiting; over a real port also what the kernel had no room for on its way to the worker.
     pub waiting: u64,
     /// Of these, dropped by the worker, by reason.
     pub drops: Vec<(&'static str, u64)>,
@@ -111,7 +113,7 @@ impl Trial {
     /// Where cells were lost, in words; empty where none was.
     pub fn places(&self) -> String {
         let mut places: Vec<String> = self.drops.iter().map(|(name, count)| format!("{name} {count}")).collect();
-        for (count, name) in [(self.unreceived, "ring full"), (self.waiting, "still waiting")] {
+        for (count, name) in [(self.unreceived, "ring full"), (self.waiting, "not received, or still waiting")] {
             if count > 0 {
                 places.push(format!("{name} {count}"));
             }
@@ -144,8 +146,8 @@ struct Totals {
 }
 
 /// A worker, its links and circuits, and its generator's far ends.
-pub struct Bench<C: Suite, const S: usize> {
-    rig: Rig<C, NoTerminal, S>,
+pub struct Bench<C: Suite, const S: usize, P: Port = MemoryPort, W = MemoryWire> {
+    rig: Rig<C, NoTerminal, S, P, W>,
     far: Far<C, S>,
     shape: Shape,
     setting: Setting,
@@ -163,16 +165,32 @@ impl<C: Suite, const S: usize> Bench<C, S> {
     /// # Errors
     /// The system gives no shared memory.
     pub fn new(shape: &Shape, setting: Setting) -> Result<Self, String> {
+        Bench::over(shape, setting, |port, wire| Ok((port, wire)))
+    }
+}
+
+impl<C: Suite, const S: usize, P: Port, W: Wire> Bench<C, S, P, W> {
+    /// As [`Bench::new`], over the port and the wire that `ends` makes of the memory's.
+    ///
+    /// # Errors
+    /// Those of `ends`; the system gives no shared memory.
+    pub fn over(
+        shape: &Shape,
+        setting: Setting,
+        ends: impl FnOnce(MemoryPort, MemoryWire) -> Result<(P, W), String>,
+    ) -> Result<Self, String> {
         let mut rng = StdRng::from_os_rng();
         let sizes = Sizes { links: shape.links, circuits: shape.circuits, pool: shape.pool(), transmit: setting.ring };
-        let mut rig: Rig<C, NoTerminal, S> = Rig::new(NoTerminal, sizes, Pace::SPIN, INTERVAL);
+        let rig: Rig<C, NoTerminal, S> = Rig::new(NoTerminal, sizes, Pace::SPIN, INTERVAL);
+        let mut rig = rig.with_ends(ends)?;
         let idle = Rate { round_ns: IDLE_ROUND_NS, slots: shape.slots };
         let class = rig.class(idle, shape.slots, now());
         let mut secrets = Vec::with_capacity(shape.links);
         for link in 0..shape.links as u32 {
             let keys = draw_keys(&mut rng, RATCHET_BITS);
             secrets.push((keys.receive.0.clone(), keys.send.0.clone()));
-            rig.link(LinkSpec { remote: endpoint(link), class, peer: Peer::Drover, phase: rng.random(), keys });
+            let remote = rig.wire.endpoint(link);
+            rig.link(LinkSpec { remote, class, peer: Peer::Drover, phase: rng.random(), keys });
         }
         let ways = shape.ways(&mut rng);
         for way in &ways {
@@ -247,11 +265,17 @@ impl<C: Suite, const S: usize> Bench<C, S> {
             seconds
         })?;
         while !self.rig.worker.port.receive(BURST).is_empty() {}
-        while self.rig.wire.take(|_, _| {}) {}
+        self.drain();
         self.kept.clear();
         // What the answering port took, the worker never saw.
-        self.delivered = self.rig.worker.state.counters.received + self.rig.wire.lost();
+        self.delivered = self.rig.worker.state.counters.received + self.rig.wire.refused();
         Ok(most as f64 / seconds)
+    }
+
+    /// Takes what is on the wire from the worker; how many.
+    fn drain(&mut self) -> u64 {
+        std::iter::repeat_with(|| self.rig.wire.collect(BURST, |_, _| {})).take_while(|taken| *taken > 0).sum::<usize>()
+            as u64
     }
 
     /// Orders of a few rounds.
@@ -274,7 +298,8 @@ impl<C: Suite, const S: usize> Bench<C, S> {
         let rate = Rate { round_ns, slots: self.shape.slots };
         self.rig.worker.turn(now());
         // What the trial before left on the wire has numbers from before the slots that went by since.
-        while self.rig.wire.take(|_, _| {}) {}
+        self.drain();
+        let sent = self.rig.worker.port.counters().sent;
         let begin = now() + LEAD_NS;
         self.rig.worker.state.classes[0].change_at(begin, rate);
         self.rig.serve();
@@ -284,6 +309,8 @@ impl<C: Suite, const S: usize> Bench<C, S> {
         let rest = end + REST_ROUNDS * round_ns + REST_NS;
         let plan = Plan { load, begin, end, rest, most: u64::MAX };
         let (delivered, missed) = self.run(&orders, plan)?;
+        // Where the kernel is between, what it had no room for is the tester's loss.
+        let untaken = (self.rig.worker.port.counters().sent - sent).saturating_sub(delivered.taken + self.drain());
         self.delivered += delivered.offered;
         self.slots += u64::from(self.shape.slots) * (rest - begin) / round_ns;
         let after = self.totals();
@@ -309,7 +336,7 @@ impl<C: Suite, const S: usize> Bench<C, S> {
             Some(if missing <= stalled { Invalid::Stalled } else { Invalid::Slow })
         } else if delivered.lag_ns > round_ns / 4 {
             Some(Invalid::Stalled)
-        } else if after.refused > before.refused {
+        } else if after.refused > before.refused || untaken > 0 {
             Some(Invalid::Refused)
         } else {
             None
@@ -367,10 +394,10 @@ impl<C: Suite, const S: usize> Bench<C, S> {
         let Rig { worker, wire, .. } = &self.rig;
         let counters = &worker.state.counters;
         // In the ring: delivered, neither refused by it nor received.
-        let in_ring = (self.delivered - wire.lost()).saturating_sub(counters.received);
+        let in_ring = (self.delivered - wire.refused()).saturating_sub(counters.received);
         Totals {
             drops: counters.drops.to_vec(),
-            unreceived: wire.lost(),
+            unreceived: wire.refused(),
             waiting: worker.state.waiting() + in_ring,
             refused: worker.port.counters().refused,
         }
@@ -404,17 +431,25 @@ impl<C: Suite, const S: usize> Bench<C, S> {
     }
 }
 
-fn slots_missed<C: Suite, const S: usize>(worker: &Worker<MemoryPort, C, NoTerminal, S>) -> u64 {
+fn slots_missed<C: Suite, const S: usize, P: Port>(worker: &Worker<P, C, NoTerminal, S>) -> u64 {
     worker.state.counters.class_missed.iter().sum()
 }
 
 /// Answers every frame with a frame, until `stop`.
-fn answer(port: &mut MemoryPort, stop: &AtomicBool) {
+fn answer(port: &mut impl Port, stop: &AtomicBool) {
+    let mut froms = ArrayVec::<_, BURST>::new();
     while !stop.load(Ordering::Relaxed) {
+        froms.clear();
         let burst = port.receive(BURST);
-        let (count, len) = (burst.len(), burst.first().map_or(0, |frame| frame.data.len()));
+        let len = burst.first().map_or(0, |frame| frame.data.len());
+        froms.extend(burst.iter().map(|frame| frame.from));
         drop(burst);
-        let reserved = port.reserve(count, len).len();
+        let mut reserved = 0;
+        for (frame, from) in port.reserve(froms.len(), len).into_iter().zip(&froms) {
+            *frame.to = *from;
+            frame.data.fill(0);
+            reserved += 1;
+        }
         port.commit(reserved);
     }
 }

@@ -2,12 +2,15 @@
 
 use super::report::{About, Report, Row};
 use super::{Bench, Goal, Search, Setting, measure};
+use crate::bed::{Bed, Mode, PEERS_MAX, PortKind, Room, Wire};
 use crate::hop::Shape;
 use crate::output::{Error, Output, within};
 use crate::pin;
 use crate::run::Run;
 use drover_crypto::Suite;
 use drover_crypto::backend::{Backend, Choice, WithSuite};
+use drover_dataplane::limits::RAW_WAITING_MAX;
+use drover_nic::Port;
 use drover_wire::cell::CellSize;
 use serde::Serialize;
 use std::time::Duration;
@@ -19,8 +22,8 @@ The search is Multiple Loss Ratio search (RFC 9971), with the goals that FD.io C
 conditional throughput at the relevant lower bound.
 
 A load is the rate of the links' class: each direction of each circuit has one cell and one slot in a round, and the round \
-is as long as the load says. Loss is what did not come out: dropped by the worker, refused by the full ring to it, or \
-still waiting three rounds after the last cell was offered.
+is as long as the load says. Loss is what did not come out: dropped by the worker, refused by the full ring to it, lost in \
+the kernel on the way to it, or still waiting three rounds after the last cell was offered.
 
 A trial in which the generator could not keep up is invalid and says so. Measure on an idle machine: a stall of a few ms \
 on either core is loss, or an invalid trial.";
@@ -34,7 +37,7 @@ const RING_MAX: usize = 1 << 16;
 
 /// The no-drop and the partial-drop rate of one worker in real time, by multiple loss ratio search.
 ///
-/// The worker spins on a core of its own over a memory port. A generator on another core seals fresh cells a little ahead
+/// The worker spins on a core of its own. A generator on another core seals fresh cells a little ahead
 /// and delivers them at a constant rate; its own ceiling is measured first and shown. The search is bounded by --seconds:
 /// when the time is up, what is known is told.
 #[derive(clap::Args, Debug)]
@@ -43,9 +46,12 @@ pub struct Args {
     /// Cell size in bytes: 256, 512 or 1024
     #[arg(long, value_name = "BYTES", default_value_t = CellSize::S512)]
     pub cell: CellSize,
-    /// Links
-    #[arg(long, value_name = "N", default_value_t = 1000)]
-    pub links: usize,
+    /// The port: memory; udp, to sockets on loopback; af_xdp, over a cable between networks of its own
+    #[arg(long, value_enum, default_value_t = PortKind::Memory)]
+    pub port: PortKind,
+    /// Links; 1000 over memory unless given, else 64: each is a socket, and 500 are the most
+    #[arg(long, value_name = "N")]
+    pub links: Option<usize>,
     /// Circuits
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     pub circuits: usize,
@@ -90,6 +96,7 @@ pub struct Args {
 /// What `config.json` says.
 #[derive(Serialize)]
 struct Config {
+    port: PortKind,
     cell: usize,
     links: usize,
     circuits: usize,
@@ -134,11 +141,23 @@ pub fn run(args: &Args) -> Result<String, Error> {
     let [generator_core, .., core] = cores[..] else {
         return Err(Error::Usage("ndr needs two cores, one for the worker and one for the generator".to_owned()));
     };
-    let shape = Shape::new(args.links, args.circuits, 1024).map_err(Error::Usage)?;
+    let links = match args.port {
+        PortKind::Memory => args.links.unwrap_or(1000),
+        _ => within("links", args.links.unwrap_or(64), 2..=PEERS_MAX)?,
+    };
+    let shape = Shape::new(links, args.circuits, 1024).map_err(Error::Usage)?;
     let backend = Backend::choose(args.backend).map_err(|error| Error::Usage(error.to_string()))?;
-    let Args { links, circuits, seconds, pdr_loss, exceed, width, initial_trial, final_trial, .. } = *args;
+    let bed = match args.port {
+        PortKind::Memory => None,
+        kind => {
+            let transmit = args.ring + RAW_WAITING_MAX;
+            Some(Bed::open(kind, Room { peers: links, transmit, wire: args.ring, mode: Mode::Auto })?)
+        }
+    };
+    let Args { circuits, seconds, pdr_loss, exceed, width, initial_trial, final_trial, .. } = *args;
     let Args { duration_sum, min_rate, max_rate, ring, .. } = *args;
     let config = Config {
+        port: args.port,
         cell: args.cell.bytes(),
         links,
         circuits,
@@ -159,7 +178,9 @@ pub fn run(args: &Args) -> Result<String, Error> {
     let mut run = Run::create("ndr", args.output.out.as_deref(), &config)?;
     let setting = Setting { core, generator_core, ring };
     let time = Duration::from_secs(seconds);
-    let measure = Measure { cell: args.cell, shape, setting, goals, loads: (min_rate, max_rate), time, run: &mut run };
+    let port = (args.port, bed);
+    let measure =
+        Measure { cell: args.cell, shape, setting, port, goals, loads: (min_rate, max_rate), time, run: &mut run };
     match backend.dispatch(measure) {
         Ok(report) => Ok(args.output.text(&report, &run.finish(&report)?)),
         Err(error) => Err(run.fail(error).into()),
@@ -171,6 +192,7 @@ struct Measure<'r> {
     cell: CellSize,
     shape: Shape,
     setting: Setting,
+    port: (PortKind, Option<Bed>),
     goals: [Goal; 2],
     loads: (f64, Option<f64>),
     time: Duration,
@@ -196,9 +218,40 @@ impl WithSuite for Measure<'_> {
 
 impl Measure<'_> {
     fn of<C: Suite, const S: usize>(self) -> Result<Report, String> {
-        let Measure { shape, setting, goals, loads: (least, most), time, run, .. } = self;
+        let Measure { shape, setting, goals, loads, time, port: (kind, bed), run, .. } = self;
         eprintln!("making {} links and {} circuits", shape.links, shape.circuits);
-        let mut bench = Bench::<C, S>::new(&shape, setting)?;
+        let search = Loads { goals, loads, time, about: (kind.name(), String::new()) };
+        match bed {
+            None => search.run(Bench::<C, S>::new(&shape, setting)?, &shape, setting, run),
+            Some(Bed { port, peers, bound, cable }) => {
+                let bench = Bench::<C, S, _, _>::over(&shape, setting, |_, _| Ok((port, peers)))?;
+                let found = Loads { about: (kind.name(), bound), ..search }.run(bench, &shape, setting, run);
+                // It outlives the port.
+                drop(cable);
+                found
+            }
+        }
+    }
+}
+
+/// What is searched for, over whichever port.
+struct Loads {
+    goals: [Goal; 2],
+    loads: (f64, Option<f64>),
+    time: Duration,
+    /// The kind of port, and what was bound.
+    about: (&'static str, String),
+}
+
+impl Loads {
+    fn run<C: Suite, const S: usize, P: Port, W: Wire>(
+        self,
+        mut bench: Bench<C, S, P, W>,
+        shape: &Shape,
+        setting: Setting,
+        run: &mut Run,
+    ) -> Result<Report, String> {
+        let Loads { goals, loads: (least, most), time, about: (port, bound) } = self;
         let ceiling = bench.ceiling()?;
         eprintln!("the generator alone delivers {:.3} million cells a second", ceiling / 1e6);
         let most = most.unwrap_or(OF_CEILING * ceiling).min(OF_LINK * shape.links as f64);
@@ -209,6 +262,8 @@ impl Measure<'_> {
             run.trial(&Row::of(trial, *verdict))?;
         }
         let about = About {
+            port,
+            bound,
             backend: C::NAME,
             cell: S,
             links: shape.links,

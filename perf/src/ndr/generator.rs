@@ -1,10 +1,9 @@
 //! The generator: delivers sealed cells at a constant rate, and takes what the worker sends.
 
+use crate::bed::Wire;
 use crate::hop::far::{Coming, Far};
-use crate::hop::{endpoint, link_of};
 use drover_crypto::Suite;
 use drover_dataplane::run::now;
-use drover_nic::memory::MemoryWire;
 use drover_wire::record::record_len;
 
 /// Cells that are sealed at once, ahead of their instants.
@@ -84,7 +83,7 @@ pub struct Delivered {
 /// Delivers what the plan says. `orders` are the ways in the order of their places in a round, drawn for some rounds.
 pub fn deliver<C: Suite, const S: usize>(
     far: &mut Far<C, S>,
-    wire: &mut MemoryWire,
+    wire: &mut impl Wire,
     orders: &[Vec<u32>],
     kept: &mut Kept,
     plan: Plan,
@@ -119,13 +118,16 @@ pub fn deliver<C: Suite, const S: usize>(
                 if at >= due {
                     break at;
                 }
+                wire.push();
                 done.taken += take(wire, kept);
             };
             done.lag_ns = done.lag_ns.max(at - due);
-            wire.deliver(endpoint(arrival.link), frame);
+            wire.offer(arrival.link, frame);
             done.offered += 1;
         }
+        wire.push();
     }
+    wire.push();
     done.intended = (((plan.end - plan.begin) as f64 / 1e9 * plan.load) as u64).min(plan.most);
     while now() < plan.rest {
         done.taken += take(wire, kept);
@@ -134,13 +136,6 @@ pub fn deliver<C: Suite, const S: usize>(
 }
 
 /// Takes some of what the worker has sent.
-fn take(wire: &mut MemoryWire, kept: &mut Kept) -> u64 {
-    let mut taken = 0;
-    for _ in 0..BURST {
-        if !wire.take(|to, data| kept.keep(link_of(to), data)) {
-            break;
-        }
-        taken += 1;
-    }
-    taken
+fn take(wire: &mut impl Wire, kept: &mut Kept) -> u64 {
+    wire.collect(BURST, |link, data| kept.keep(link, data)) as u64
 }

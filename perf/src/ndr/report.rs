@@ -26,6 +26,10 @@ pub struct Report {
     pub invalid: usize,
     /// Frames that were opened and found right: those of every 64th link.
     pub checked: u64,
+    /// The kind of port.
+    pub port: &'static str,
+    /// What was really bound; empty where it is memory.
+    pub bound: String,
     /// The crypto back end.
     pub backend: &'static str,
     /// Cell size, bytes.
@@ -71,6 +75,10 @@ pub struct Rate {
 
 /// What is the same in all trials.
 pub struct About {
+    /// The kind of port.
+    pub port: &'static str,
+    /// What was really bound; empty where it is memory.
+    pub bound: String,
     /// The crypto back end.
     pub backend: &'static str,
     /// Bytes.
@@ -172,7 +180,7 @@ impl Report {
             notes.push(format!("{invalid} of {all} trials were invalid, the generator's fault: they count for nothing, and a load with three of them \
                  is given up, with those above it."));
         }
-        let About { backend, cell, links, circuits, ring, records_per_cell, cores, loads } = about;
+        let About { port, bound, backend, cell, links, circuits, ring, records_per_cell, cores, loads } = about;
         Report {
             ndr,
             pdr,
@@ -182,6 +190,8 @@ impl Report {
             trials: measured.trials.len(),
             invalid,
             checked: measured.trials.iter().map(|trial| trial.0.checked).sum(),
+            port,
+            bound,
             backend,
             cell,
             links,
@@ -204,6 +214,9 @@ impl fmt::Display for Report {
             f,
             "  world      {links} links, {circuits} circuits, {cell}-byte cells, back end {backend}, rings of {ring}"
         )?;
+        if !self.bound.is_empty() {
+            writeln!(f, "  port       {}: {}", self.port, self.bound)?;
+        }
         for (name, rate) in [("NDR", &self.ndr), ("PDR", &self.pdr)] {
             let Rate { lower_bound, upper_bound, goal_loss_ratio, .. } = rate;
             let (lower, upper, loss) = (million(*lower_bound), million(*upper_bound), 100.0 * goal_loss_ratio);

@@ -18,7 +18,7 @@ const fn goal(figure: Figure, goal: Goal) -> Figure {
 }
 
 /// All of them.
-pub const PLANS: &[Plan] = &[HOP, FLOOR, LINKS, CHAFF, PACE, LATENCY, NDR, CORES, CIRCUITS];
+pub const PLANS: &[Plan] = &[HOP, FLOOR, LINKS, CHAFF, FORWARD, RELAY, GENERATE, PACE, LATENCY, NDR, CORES, CIRCUITS];
 
 /// A tool that this page does not know.
 pub const OTHER: Plan = Plan {
@@ -527,4 +527,132 @@ const CIRCUITS: Plan = Plan {
             name: "lateness",
         },
     ],
+};
+
+const PACKETS: Unit = Unit::PerSecond("packets");
+
+const FORWARD: Plan = Plan {
+    tool: "forward",
+    title: "Receive to transmit, without any crypto",
+    about: "A loop that receives bursts on a port, reads each packet's header and sends it back. What other figures over the \
+            same port are compared to.",
+    figures: &[
+        figure("packets_per_second", "one core forwards", PACKETS, "10^9 divided by the median time a packet."),
+        spread(
+            figure(
+                "ns_per_packet",
+                "a packet takes",
+                Unit::Ns,
+                "From receive to the end of transmit; median of batches.",
+            ),
+            "ns_per_packet_iqr",
+            "half of the batches",
+        ),
+        figure(
+            "lost",
+            "packets lost",
+            Unit::Count("packets"),
+            "Sent by the peers and not back; `drops` in the summary says where.",
+        ),
+        goal(
+            spread(
+                figure(
+                    "against.difference_ns",
+                    "more than testpmd",
+                    Unit::Ns,
+                    "Ours minus testpmd's macswap, a packet, on the same devices and the same core, in turns.",
+                ),
+                "against.difference_ns_iqr",
+                "half of the pairs",
+            ),
+            Goal::AtMost(5.0),
+        ),
+    ],
+    charts: &[Chart::Trials {
+        heading: "Time a packet, batch by batch",
+        lead: "Each dot is a batch; the band holds half of them.",
+        y: "ns/forwarded",
+        unit: Unit::Ns,
+        name: "time a packet",
+        by: None,
+        x: None,
+    }],
+};
+
+const RELAY: Plan = Plan {
+    tool: "relay",
+    title: "Relaying over a real port",
+    about: "A worker, the very one that a mix runs, relays cells over the port; in turns with it packets are forwarded over \
+            such a port without crypto, and cells relayed over memory.",
+    figures: &[
+        figure("cells_per_second", "one core relays", CELLS, "10^9 divided by the median time a cell, over the port."),
+        figure("ns_per_cell", "a cell over the port", Unit::Ns, "Receive to transmit, chaff included; median."),
+        figure("forward_ns_per_packet", "a packet over the port", Unit::Ns, "Received and sent back, without crypto."),
+        figure("hop_ns_per_cell", "a cell over memory", Unit::Ns, "The same worker and world without a network."),
+        goal(
+            spread(
+                figure(
+                    "relay_ratio",
+                    "(relay - forward) / hop",
+                    Unit::Ratio,
+                    "What relaying costs beyond the port, to hop's.",
+                ),
+                "relay_ratio_iqr",
+                "half of the trials",
+            ),
+            Goal::AtMost(1.3),
+        ),
+    ],
+    charts: &[
+        Chart::Parts {
+            heading: "Where a cell's time goes",
+            lead: "What forwarding a packet takes, and all the rest.",
+            unit: Unit::Ns,
+            parts: &[("forward_ns_per_packet", "the port", 0)],
+            whole: Some(("ns_per_cell", "the worker")),
+        },
+        Chart::Trials {
+            heading: "Time a relayed cell, batch by batch",
+            lead: "Each dot is a batch over the port.",
+            y: "relay_ns/relay_cells",
+            unit: Unit::Ns,
+            name: "time a cell",
+            by: None,
+            x: None,
+        },
+    ],
+};
+
+const GENERATE: Plan = Plan {
+    tool: "generate",
+    title: "Fresh cells, sealed and sent",
+    about: "A source of valid cells for other measurements, and its own limits.",
+    figures: &[
+        spread(
+            figure("packets_per_second", "sent", CELLS, "Cells that the port took, a second; median of ten slices."),
+            "packets_per_second_iqr",
+            "half of the slices",
+        ),
+        figure(
+            "ceiling_packets_per_second",
+            "could be sealed",
+            CELLS,
+            "Sealing alone, into memory that nobody reads: no port is fed faster.",
+        ),
+        figure(
+            "missing",
+            "did not come",
+            Unit::Count("cells"),
+            "Taken by the port and not received, where both ends are ours.",
+        ),
+    ],
+    charts: &[Chart::Trials {
+        heading: "Time a cell, slice by slice",
+        lead: "Each dot is a tenth of the run: how steadily it sent.",
+        y: "ns/sent",
+        unit: Unit::Ns,
+        name: "time a cell",
+        by: None,
+        x: None,
+    }],
 };
