@@ -80,7 +80,7 @@ lint: deps
 	  else echo 'SKIPPED: clippy is not installed (rustup component add clippy)' | tee -a $(DROVER_SKIPPED); fi
 
 bench: deps
-	$(CARGO) build --release -p drover-perf
+	$(CARGO) build --release -p drover-perf $$($(HAS_DPDK) && echo --features dpdk)
 	target/release/drover-perf hop $(PERF_FLAGS)
 
 # The compiler makes other code of other source: what make test compares with is recorded after a change that is meant.
