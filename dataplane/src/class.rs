@@ -57,7 +57,8 @@ impl Entry {
 
     /// When it is due in a sweep that begins at `start`.
     fn due(self, start: u64, period: u64) -> u64 {
-        start + (((self.key() >> 32) * period) >> 32)
+        // A period of 2^32 ns or more times a phase is more than 64 bits hold.
+        start + ((u128::from(self.key() >> 32) * u128::from(period)) >> 32) as u64
     }
 
     fn link(self) -> u32 {
@@ -359,6 +360,17 @@ mod tests {
         let before = LOOKED_AT.get();
         body();
         LOOKED_AT.get() - before
+    }
+
+    /// The slowest class there may be: one slot in ten seconds.
+    #[test]
+    fn a_period_beyond_32_bits_has_its_phases() {
+        const SLOWEST: u64 = drover_wire::control::ROUND_NS_MAX;
+        let mut class = Class::new(1, ClassKind::Zone, Rate { round_ns: SLOWEST, slots: 1 }, 1_000, 3);
+        let phases = [0, 1 << 31, u32::MAX];
+        phases.iter().zip(0..).for_each(|(phase, link)| _ = class.join(link, *phase, 0));
+        let dues: Vec<u64> = std::iter::from_fn(|| class.take(0)).take(3).map(|slot| slot.due).collect();
+        assert_eq!(dues, [1_000, 1_000 + SLOWEST / 2, 1_000 + SLOWEST - 3]);
     }
 
     fn class(slots: u32, phases: &[u32]) -> Class {
