@@ -58,12 +58,11 @@ demo: deps
 	$(CARGO) build --workspace --bins $(LAB)
 	target/debug/drover demo $(DEMO_FLAGS)
 
-# First what release binaries are made of, without the lab's code; then everything with it. This order leaves lab builds of
-# the programs in target/debug: the tests start them, and so may you.
+# First what release binaries are made of, without the lab's code; then everything with it, programs too. This order leaves lab
+# builds of the programs in target/debug: the tests start them, and so may you.
 test: deps
 	@mkdir -p target && rm -f $(DROVER_SKIPPED) $(DROVER_PORTS)
 	$(CARGO) test -p drover-wire -p drover-dataplane --lib --test worker --test no_alloc
-	$(CARGO) build --workspace --bins $(LAB)
 	$(CARGO) test --workspace $(LAB)
 	$(CARGO) test -p drover-nic --features loom --test loom
 	$(CARGO) run --release -p drover-counts -- check

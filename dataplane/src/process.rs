@@ -178,6 +178,22 @@ pub fn launch<T: Terminal + 'static>(
     config.crypto.backend.dispatch(Launch { config, terminals: &mut terminals })
 }
 
+/// [`launch`] with a back end and a cell size that the caller knows: code is made for these alone.
+///
+/// # Errors
+/// As [`launch`], and when the configuration names another back end or cell size.
+pub fn launch_of<C: Suite, T: Terminal + 'static, const S: usize>(
+    config: &Config,
+    mut terminals: impl FnMut(u8) -> T,
+) -> Result<Running, LaunchError> {
+    match (config.crypto.backend.name(), config.cell.bytes()) == (C::NAME, S) {
+        true => start::<C, T, S>(config, &mut terminals),
+        false => {
+            Err(LaunchError::new("the configuration", format!("it is not for {} and cells of {S} bytes", C::NAME)))
+        }
+    }
+}
+
 /// [`launch`], with the back end.
 struct Launch<'c, T> {
     config: &'c Config,

@@ -165,7 +165,7 @@ impl Terminal for Caller {
 
 fn caller(word: u8) -> (Plane, Arc<AtomicU64>) {
     let heard = Arc::new(AtomicU64::new(0));
-    let plane = Plane::with("", 1, |_| Caller { word, next: 0, heard: Arc::clone(&heard), ends: 0 });
+    let plane = Plane::with(|_| Caller { word, next: 0, heard: Arc::clone(&heard), ends: 0 });
     (plane, heard)
 }
 

@@ -72,6 +72,9 @@ fn status_is_json_with_every_key() {
     let mut expected = vec![
         "worker",
         "listen",
+        "port",
+        "bound",
+        "port_details",
         "core",
         "policy",
         "policy_reason",
@@ -173,7 +176,7 @@ fn removes_may_be_repeated_and_take_what_hangs_on_them() {
 /// Its numbers or its window would begin anew.
 #[test]
 fn a_key_is_used_once_in_a_life() {
-    let mut plane = Plane::with("", 1, |_| Ends);
+    let mut plane = Plane::with(|_| Ends);
     let class = plane.class(8);
     plane.done(Request::PutClass(class));
     let (boot, link, passing) = (plane.boot(), lone_link(&plane, 1, 4001), circuit(&plane, 1, (1, 1), (1, 2), true));

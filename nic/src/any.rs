@@ -8,12 +8,15 @@ use crate::capture::Capture;
 #[cfg(all(feature = "dpdk", not(feature = "loom")))]
 use crate::dpdk::DpdkPort;
 use crate::fault::Fault;
+use crate::memory::MemoryPort;
 use crate::udp::UdpPort;
 use crate::{Capabilities, Endpoint, Port, PortCounters, PortDetails, RxBurst, TxBurst};
 use std::net::SocketAddr;
 
 /// One of the kinds of port that a process can be told to use.
 pub enum AnyPort {
+    /// Rings of memory: for measurements and tests, which then turn the very worker that a process runs.
+    Memory(MemoryPort),
     /// A UDP socket.
     Udp(UdpPort),
     /// An AF_XDP socket.
@@ -31,6 +34,7 @@ impl AnyPort {
     /// Where it receives.
     pub fn local_addr(&self) -> SocketAddr {
         match self {
+            AnyPort::Memory(port) => port.local().into(),
             AnyPort::Udp(port) => port.local_addr(),
             AnyPort::AfXdp(port) => port.local_addr(),
             #[cfg(all(feature = "dpdk", not(feature = "loom")))]
@@ -43,6 +47,7 @@ impl AnyPort {
     /// What was really opened, for people: `eth0 queue 0: driver mode, copy, ...`.
     pub fn describe(&self) -> String {
         match self {
+            AnyPort::Memory(_) => "rings of memory".to_owned(),
             AnyPort::Udp(_) => "a UDP socket".to_owned(),
             AnyPort::AfXdp(port) => port.bound().to_string(),
             #[cfg(all(feature = "dpdk", not(feature = "loom")))]
@@ -74,6 +79,7 @@ impl AnyPort {
 macro_rules! of_each {
     ($any:expr, $port:ident => $call:expr) => {
         match $any {
+            AnyPort::Memory($port) => $call,
             AnyPort::Udp($port) => $call,
             AnyPort::AfXdp($port) => $call,
             #[cfg(all(feature = "dpdk", not(feature = "loom")))]

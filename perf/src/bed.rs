@@ -3,7 +3,11 @@
 //! Nothing here sends to anything but loopback, networks that it made itself, or an interface that was named.
 
 mod cable;
+#[cfg(feature = "dpdk")]
+pub mod eal;
 mod peers;
+#[cfg(feature = "dpdk")]
+pub mod vhost;
 mod wire;
 
 pub use cable::{Cable, Mode};
@@ -12,6 +16,7 @@ pub use wire::Wire;
 
 use clap::ValueEnum;
 use drover_nic::any::AnyPort;
+use drover_nic::memory::{MemoryPort, MemoryWire};
 use drover_nic::udp::UdpPort;
 use drover_nic::{OpenError, Port};
 use serde::Serialize;
@@ -31,6 +36,8 @@ pub enum PortKind {
     /// An AF_XDP socket, over a cable of this tool's own.
     #[value(name = "af_xdp")]
     AfXdp,
+    /// A DPDK port on a vhost socket, whose other side another process has (virtio-user).
+    Dpdk,
 }
 
 impl PortKind {
@@ -40,6 +47,7 @@ impl PortKind {
             PortKind::Memory => "memory",
             PortKind::Udp => "udp",
             PortKind::AfXdp => "af_xdp",
+            PortKind::Dpdk => "dpdk",
         }
     }
 }
@@ -54,6 +62,14 @@ pub struct Bed {
     pub bound: String,
     /// Outlives the port.
     pub cable: Option<Cable>,
+}
+
+/// Rings of memory, whose other end the tester has: no bed is needed.
+///
+/// # Errors
+/// None.
+pub fn memory<E>(port: MemoryPort, wire: MemoryWire) -> Result<(AnyPort, MemoryWire), E> {
+    Ok((AnyPort::Memory(port), wire))
 }
 
 /// How large a bed is.
@@ -81,9 +97,20 @@ impl Bed {
             }
             PortKind::Udp => udp(room)?,
             PortKind::AfXdp => cable::af_xdp(room)?,
+            #[cfg(feature = "dpdk")]
+            PortKind::Dpdk => vhost::dpdk(room)?,
+            #[cfg(not(feature = "dpdk"))]
+            PortKind::Dpdk => return Err(without_dpdk()),
         };
         meet(bed)
     }
+}
+
+/// What a build without DPDK says.
+#[cfg(not(feature = "dpdk"))]
+pub fn without_dpdk() -> OpenError {
+    let mend = "build with `cargo build --release -p drover-perf --features dpdk` (needs libdpdk-dev 22.11 or later)";
+    OpenError::configuration("--port dpdk", "this build is without DPDK", mend)
 }
 
 /// A socket on loopback, and its peers' sockets.

@@ -19,7 +19,7 @@ mod forwarder;
 pub mod interface;
 mod report;
 #[cfg(feature = "dpdk")]
-mod testpmd;
+pub mod testpmd;
 
 pub use bench::{Bench, Sample};
 pub use forwarder::{Forwarder, Moved};

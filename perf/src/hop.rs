@@ -19,7 +19,7 @@ pub use memory::Memory;
 pub use report::Report;
 pub use shape::{BATCH_MAX, CIRCUITS_MAX, LINKS_MAX, Shape};
 
-use crate::bed::Wire;
+use crate::bed::{self, Wire};
 use drover_crypto::schedule::TrafficSecret;
 use drover_crypto::{Layers, Suite};
 use drover_dataplane::class::Rate;
@@ -31,6 +31,7 @@ use drover_dataplane::rig::{LinkSpec, Rig};
 use drover_dataplane::state::Sizes;
 use drover_dataplane::terminal::NoTerminal;
 use drover_dataplane::worker::Pace;
+use drover_nic::any::AnyPort;
 use drover_nic::memory::{MemoryPort, MemoryWire};
 use drover_nic::{BURST, Endpoint, Port};
 use drover_wire::control::Peer;
@@ -75,8 +76,8 @@ pub struct Sample {
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// A worker with its world, the far ends of its links, and the floor.
-pub struct Bench<C: Suite, const S: usize, P: Port = MemoryPort, W = MemoryWire> {
-    rig: Rig<C, NoTerminal, S, P, W>,
+pub struct Bench<C: Suite, const S: usize, W = MemoryWire> {
+    rig: Rig<C, NoTerminal, S, AnyPort, W>,
     shape: Shape,
     far: Far<C, S>,
     floor: Floor<C, S>,
@@ -103,17 +104,20 @@ pub struct Bench<C: Suite, const S: usize, P: Port = MemoryPort, W = MemoryWire>
 impl<C: Suite, const S: usize> Bench<C, S> {
     /// Makes a world of `shape` with keys of its own.
     pub fn new(shape: Shape) -> Self {
-        let Ok(bench) = Bench::over::<Infallible>(shape, |port, wire| Ok((port, wire)));
+        let Ok(bench) = Bench::over::<Infallible>(shape, bed::memory);
         bench
     }
 }
 
-impl<C: Suite, const S: usize, P: Port, W: Wire> Bench<C, S, P, W> {
+impl<C: Suite, const S: usize, W: Wire> Bench<C, S, W> {
     /// As [`Bench::new`], over the port and the wire that `ends` makes of the memory's.
     ///
     /// # Errors
     /// Those of `ends`.
-    pub fn over<E>(shape: Shape, ends: impl FnOnce(MemoryPort, MemoryWire) -> Result<(P, W), E>) -> Result<Self, E> {
+    pub fn over<E>(
+        shape: Shape,
+        ends: impl FnOnce(MemoryPort, MemoryWire) -> Result<(AnyPort, W), E>,
+    ) -> Result<Self, E> {
         let mut rng = StdRng::from_os_rng();
         let sizes = Sizes {
             links: shape.links,

@@ -3,6 +3,8 @@
 //! A mix delays a cell by up to a round by design, since the cell waits for the slot that its circuit owns. So three times
 //! are told: the whole way, from the far end's delivery to the last departure; the lateness of that departure against its
 //! slot, which is all that the mix adds against its design; and the time until the first mix took the cell from its port.
+//!
+//! Over a real port the whole way ends where the peer behind the last mix has the cell, the kernel's part included.
 
 mod chain;
 pub mod cli;
@@ -13,6 +15,7 @@ pub use chain::{Chain, Layout};
 pub use report::{Report, Row};
 pub use trial::{Found, Setting, trial};
 
+use crate::bed::Wire;
 use crate::probe::Probe;
 use drover_crypto::Suite;
 
@@ -31,16 +34,17 @@ pub struct Measured {
     pub found: Found,
 }
 
-/// Measures one mix and a chain of `mixes`, at every part of `rate`, cells a second of one thread of workers.
+/// Measures one mix and a chain of `mixes`, made by `chain_of`, at every part of `rate`, cells a second of one thread of
+/// workers.
 ///
 /// # Errors
-/// A core that cannot be had; a cell that came out wrong.
-pub fn measure<C: Suite, const S: usize>(
-    layout: &Layout,
+/// Those of `chain_of`; a core that cannot be had; a cell that came out wrong.
+pub fn measure<C: Suite, const S: usize, W: Wire>(
     mixes: usize,
     rate: f64,
     setting: &Setting,
     probe: &mut Probe,
+    mut chain_of: impl FnMut(usize) -> Result<Chain<C, S, W>, String>,
 ) -> Result<Vec<Measured>, String> {
     let mut measured = Vec::new();
     let mut chains = vec![1];
@@ -51,7 +55,7 @@ pub fn measure<C: Suite, const S: usize>(
         for percent in PERCENTS {
             let load = rate * f64::from(percent) / 100.0 / sharing;
             eprintln!("{mixes} mixes at {percent} %: {:.3} million cells a second each", load / 1e6);
-            let mut chain = Chain::<C, S>::new(layout, mixes)?;
+            let mut chain = chain_of(mixes)?;
             let found = trial(&mut chain, load, setting)?;
             probe.now();
             measured.push(Measured { mixes, percent, load, found });

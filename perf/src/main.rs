@@ -32,6 +32,9 @@ enum Tool {
     Relay(relay::cli::Args),
     Report(report::cli::Args),
     Compare(compare::cli::Args),
+    #[cfg(feature = "dpdk")]
+    #[command(hide = true)]
+    OtherSide(drover_perf::bed::vhost::Args),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +52,8 @@ fn main() -> ExitCode {
         Tool::Ndr(args) => ("ndr", ndr::cli::run(&args)),
         Tool::Pace(args) => ("pace", pace::cli::run(&args)),
         Tool::Relay(args) => ("relay", relay::cli::run(&args)),
+        #[cfg(feature = "dpdk")]
+        Tool::OtherSide(args) => ("other-side", drover_perf::bed::vhost::run(&args)),
         Tool::Report(args) => ("report", report::cli::run(&args).map_err(Error::Failed)),
     };
     match result {

@@ -20,7 +20,6 @@ use crate::bed::Wire;
 use crate::probe::Probe;
 use crate::progress::Progress;
 use drover_crypto::Suite;
-use drover_nic::Port;
 use std::time::Duration;
 
 /// What a run found.
@@ -52,8 +51,8 @@ pub enum Verdict {
 ///
 /// # Errors
 /// A core that cannot be had; what came out wrong.
-pub fn measure<C: Suite, const S: usize, P: Port, W: Wire>(
-    bench: &mut Bench<C, S, P, W>,
+pub fn measure<C: Suite, const S: usize, W: Wire>(
+    bench: &mut Bench<C, S, W>,
     search: &mut Search,
     goals: &[Goal],
     ceiling: f64,

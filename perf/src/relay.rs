@@ -9,9 +9,11 @@
 //! (relay − forward) / hop would be 1 if a port cost a worker just what it costs a loop that does nothing else.
 
 pub mod cli;
+#[cfg(feature = "dpdk")]
+mod macswap;
 mod report;
 
-pub use report::{About, Report};
+pub use report::{About, Against, Report};
 
 use crate::bed::{Bed, Peers};
 use crate::forward;
@@ -48,7 +50,7 @@ pub struct Trial {
 pub struct Bench<C: Suite, const S: usize> {
     forward: forward::Bench<AnyPort, Peers>,
     hop: hop::Bench<C, S>,
-    relay: hop::Bench<C, S, AnyPort, Peers>,
+    relay: hop::Bench<C, S, Peers>,
     /// Outlive the ports.
     _cables: [Option<crate::bed::Cable>; 2],
 }

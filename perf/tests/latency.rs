@@ -2,6 +2,7 @@
 //! fails.
 
 use drover_crypto::reference::Reference;
+use drover_perf::bed::{Bed, Mode, PortKind, Room};
 use drover_perf::latency::{Chain, Found, Layout, Setting, trial};
 use drover_perf::live::Percentiles;
 use drover_perf::pin;
@@ -30,10 +31,13 @@ fn setting() -> Setting {
 }
 
 fn whole(mixes: usize) -> Found {
+    whole_of(|| trial(&mut Chain::<Reference, 256>::new(&LAYOUT, mixes).unwrap(), LOAD, &setting()).unwrap())
+}
+
+fn whole_of(mut trial: impl FnMut() -> Found) -> Found {
     let mut seen = Vec::new();
     for _ in 0..TRIES {
-        let mut chain = Chain::<Reference, 256>::new(&LAYOUT, mixes).unwrap();
-        let found = trial(&mut chain, LOAD, &setting()).unwrap();
+        let found = trial();
         if found.came == found.watched {
             return found;
         }
@@ -53,9 +57,26 @@ fn every_watched_cell_comes_out_of_one_mix_and_of_a_chain() {
         let total = Percentiles::of(&found.total);
         // No mix keeps a cell for more than a round and a half, jitter and horizon aside.
         assert!(total.max_ns < mixes as u64 * 2 * found.round_ns, "{total:?}");
-        assert!(total.p50_ns > 0 && !found.late.is_empty() && !found.taken.is_empty());
+        assert!(
+            total.p50_ns > 0 && !found.late.is_empty() && found.taken.as_ref().is_some_and(|taken| !taken.is_empty())
+        );
         // Late by a slot and it is lost, not late.
         assert!(found.late.max() <= found.round_ns / 5 + 1_000_000);
+    }
+}
+
+#[test]
+fn cells_come_through_a_chain_over_udp() {
+    let _turn = turn();
+    let room = Room { peers: 2 * LAYOUT.links, transmit: 1024, wire: 512, mode: Mode::Auto };
+    for mixes in [1, 2] {
+        let found = whole_of(|| {
+            let bed = || Bed::open(PortKind::Udp, room);
+            trial(&mut Chain::<Reference, 256, _>::over(&LAYOUT, mixes, bed).unwrap(), LOAD, &setting()).unwrap()
+        });
+        assert!(found.taken.is_none() && !found.late.is_empty());
+        assert!(found.watched.abs_diff(16) <= 4 && found.total.len() == found.came, "{}", found.watched);
+        assert!(found.total.max() < mixes as u64 * 2 * found.round_ns);
     }
 }
 
@@ -85,6 +106,7 @@ fn the_command_leaves_a_folder_and_refuses_what_it_cannot_do() {
     for (args, words) in [
         (&["--mixes", "17"][..], "--mixes 17 is not in 1..=16"),
         (&["--links", "10", "--circuits", "9"], "--circuits 9 is not in 10..="),
+        (&["--port", "udp", "--links", "251"], "--links 251 is not in 2..=250"),
         (&["--rate", "1"], "--rate 1 is not in 100..="),
         (&["--ndr", folder], "summary.json: No such file"),
         (&["--rate", "1000", "--ndr", folder], "cannot be used with"),

@@ -10,11 +10,10 @@
 //! takes each namespace and its interfaces away, however these ended.
 
 use super::Failure;
-use crate::lab::host::free_port;
 use drover_nic::af_xdp::{self, AfXdpConfig, Listen};
 use drover_nic::netns::{Namespace, veth};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
@@ -219,6 +218,13 @@ fn address(ipv6: bool, node: usize) -> IpAddr {
 
 fn loopback(ipv6: bool) -> IpAddr {
     if ipv6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() }
+}
+
+/// A UDP port that is free now. Clients are told their RTP ports by configuration; that another program takes it meanwhile
+/// is unlikely, and the client then says so.
+pub(crate) fn free_port(ip: IpAddr) -> Result<SocketAddr, String> {
+    let socket = UdpSocket::bind((ip, 0)).map_err(|error| format!("no UDP port on {ip}: {error}"))?;
+    socket.local_addr().map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -3,8 +3,9 @@
 
 use super::network::{Network, NodeKind};
 use super::process::{Process, end_all, find};
+use crate::demo::network::free_port;
 use std::fs::DirBuilder;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -130,13 +131,6 @@ pub(crate) fn cores() -> Vec<usize> {
         |set: rustix::thread::CpuSet| (0..rustix::thread::CpuSet::MAX_CPU).filter(|n| set.is_set(*n)).collect();
     let cores: Vec<usize> = set.map(allowed).unwrap_or_default();
     if cores.is_empty() { vec![0] } else { cores }
-}
-
-/// A UDP port that is free now. Clients are told their RTP ports by configuration; that another program takes it meanwhile
-/// is unlikely, and the client then says so.
-pub(crate) fn free_port(ip: IpAddr) -> Result<SocketAddr, String> {
-    let socket = UdpSocket::bind((ip, 0)).map_err(|error| format!("no UDP port on {ip}: {error}"))?;
-    socket.local_addr().map_err(|error| error.to_string())
 }
 
 fn mix_config(network: &Network, name: &str, socket: &Path, tick_us: u64, listens: &[(SocketAddr, usize)]) -> String {

@@ -1,8 +1,9 @@
 //! A data plane on loopback, and a client of its control socket.
 #![allow(dead_code, reason = "each test takes what it needs")]
 
+use drover_crypto::reference::Reference;
 use drover_dataplane::config::Config;
-use drover_dataplane::process::{Running, launch, launch_mix};
+use drover_dataplane::process::{Running, launch_mix, launch_of};
 use drover_dataplane::terminal::Terminal;
 use drover_wire::control::{
     Address, BootId, ClassKind, Direction, Leg, LinkEnd, MAX_MESSAGE, Owner, Peer, Punt, PutCircuit, PutClass, PutLink,
@@ -39,10 +40,11 @@ impl Plane {
         Plane { running, client, dir }
     }
 
-    pub fn with<T: Terminal + 'static>(extra: &str, workers: usize, terminals: impl FnMut(u8) -> T) -> Plane {
+    /// One worker with a client's side, the reference back end, cells of 256 bytes.
+    pub fn with<T: Terminal + 'static>(terminals: impl FnMut(u8) -> T) -> Plane {
         let dir = tempfile::tempdir().expect("a directory");
-        let config = config(dir.path(), extra, workers);
-        let running = launch(&config, terminals).expect("starts");
+        let config = config(dir.path(), "[crypto]\nbackend = \"reference\"", 1);
+        let running = launch_of::<Reference, T, 256>(&config, terminals).expect("starts");
         let client = Client::connect(running.socket()).expect("connects");
         Plane { running, client, dir }
     }

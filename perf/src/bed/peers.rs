@@ -3,12 +3,15 @@
 use super::wire::Wire;
 use drover_nic::udp::UdpPort;
 use drover_nic::{BURST, Endpoint, Port};
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 /// Peers of the port at one address.
 pub struct Peers {
     sockets: Vec<UdpPort>,
+    /// By their UDP ports.
+    by_port: HashMap<u16, u32>,
     /// Datagrams of each that wait for a push.
     waiting: Vec<usize>,
     /// Peers of whom some wait.
@@ -27,8 +30,17 @@ impl Peers {
     pub fn bind(ip: IpAddr, count: usize, to: SocketAddr) -> io::Result<Peers> {
         let open = |_| UdpPort::bind((ip, 0).into(), BURST);
         let sockets = (0..count).map(open).collect::<io::Result<Vec<_>>>()?;
+        let by_port = sockets.iter().zip(0..).map(|(socket, peer)| (socket.local_addr().port(), peer)).collect();
         let waiting = vec![0; count];
-        Ok(Peers { sockets, waiting, some_wait: Vec::with_capacity(count), next: 0, to: to.into(), refused: 0 })
+        Ok(Peers {
+            sockets,
+            by_port,
+            waiting,
+            some_wait: Vec::with_capacity(count),
+            next: 0,
+            to: to.into(),
+            refused: 0,
+        })
     }
 
     /// How many.
@@ -48,6 +60,10 @@ impl Wire for Peers {
 
     fn endpoint(&self, peer: u32) -> Endpoint {
         self.sockets[peer as usize].local_addr().into()
+    }
+
+    fn peer(&self, at: Endpoint) -> Option<u32> {
+        self.by_port.get(&at.port).copied()
     }
 
     fn offer(&mut self, peer: u32, data: &[u8]) -> bool {

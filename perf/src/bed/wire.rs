@@ -12,6 +12,9 @@ pub trait Wire: Send {
     /// Where a peer is.
     fn endpoint(&self, peer: u32) -> Endpoint;
 
+    /// Who is there.
+    fn peer(&self, at: Endpoint) -> Option<u32>;
+
     /// Sends a datagram to the port, from `peer`; it may wait for [`Wire::push`]. False, and counted, when it was refused.
     fn offer(&mut self, peer: u32, data: &[u8]) -> bool;
 
@@ -30,6 +33,10 @@ impl Wire for MemoryWire {
 
     fn endpoint(&self, peer: u32) -> Endpoint {
         endpoint(peer)
+    }
+
+    fn peer(&self, at: Endpoint) -> Option<u32> {
+        Some(link_of(at))
     }
 
     fn offer(&mut self, peer: u32, data: &[u8]) -> bool {

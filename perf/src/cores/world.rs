@@ -1,5 +1,6 @@
 //! Workers side by side, their links, circuits and far ends.
 
+use crate::bed;
 use crate::hop::far::{Coming, Far};
 use crate::hop::shape::{self, Shape, Way};
 use crate::hop::{EPOCH, INTERVAL, RATCHET_BITS, WARM_UP_ROUNDS, endpoint, link_of};
@@ -18,10 +19,12 @@ use drover_dataplane::state::Sizes;
 use drover_dataplane::terminal::NoTerminal;
 use drover_dataplane::worker::Pace;
 use drover_nic::Port;
+use drover_nic::any::AnyPort;
 use drover_wire::control::Peer;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, RngCore, SeedableRng};
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What one batch of all workers took.
@@ -44,7 +47,7 @@ impl Batch {
 
 /// One worker and the far ends of its links.
 struct Node<C: Suite, const S: usize> {
-    rig: Rig<C, NoTerminal, S>,
+    rig: Rig<C, NoTerminal, S, AnyPort>,
     far: Far<C, S>,
     core: usize,
     /// The ways whose cells come in here, in the order of their places in the round.
@@ -90,7 +93,7 @@ impl<C: Suite, const S: usize> World<C, S> {
 
         let seed = rng.random();
         let all: Vec<Way> = ways.iter().map(|placed| copy(&placed.way)).collect();
-        let node = |(at, (rig, core)): (usize, (Rig<C, NoTerminal, S>, &usize))| {
+        let node = |(at, (rig, core)): (usize, (Rig<C, NoTerminal, S, AnyPort>, &usize))| {
             let mine = ways.iter().enumerate().filter(|(_, way)| way.from == at).map(|(index, _)| index as u32);
             let mut rng = StdRng::from_os_rng();
             let mut order: Vec<u32> = mine.collect();
@@ -284,10 +287,11 @@ fn rigs<C: Suite, const S: usize>(
     workers: usize,
     secrets: &[(TrafficSecret, TrafficSecret)],
     rng: &mut StdRng,
-) -> Vec<Rig<C, NoTerminal, S>> {
+) -> Vec<Rig<C, NoTerminal, S, AnyPort>> {
     let sizes = Sizes { links: shape.links, circuits: shape.circuits, pool: shape.pool(), transmit: shape.transmit() };
     let make = |(worker, handoff): (usize, Handoff<S>)| {
-        let mut rig = Rig::with_handoff(worker as u8, handoff, NoTerminal, sizes, Pace::SPIN, INTERVAL);
+        let rig = Rig::with_handoff(worker as u8, handoff, NoTerminal, sizes, Pace::SPIN, INTERVAL);
+        let Ok(mut rig) = rig.with_ends::<_, _, Infallible>(bed::memory);
         let class = rig.class(Rate { round_ns: shape::ROUND_NS, slots: shape.slots }, shape.slots, EPOCH);
         for (at, (to, from)) in secrets[worker * shape.links..][..shape.links].iter().enumerate() {
             let (send, receive) = ((from.clone(), 0), (to.clone(), 0));
@@ -301,7 +305,7 @@ fn rigs<C: Suite, const S: usize>(
 }
 
 /// Programs every way into the workers that it comes to and leaves from.
-fn program<C: Suite, const S: usize>(rigs: &mut [Rig<C, NoTerminal, S>], shape: &Shape, ways: &[Placed]) {
+fn program<C: Suite, const S: usize>(rigs: &mut [Rig<C, NoTerminal, S, AnyPort>], shape: &Shape, ways: &[Placed]) {
     let local = |link: u32| link % shape.links as u32;
     for (index, Placed { way, from, to }) in ways.iter().enumerate() {
         let (number, egress) = (index as u32, rigs[*to].egress(local(way.to), true, None));

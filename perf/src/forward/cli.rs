@@ -158,10 +158,9 @@ fn go_together(args: &Args) -> Result<(), Error> {
         Kind::Dpdk if args.vdev.len() != 2 => wrong(
             "--port dpdk forwards between two devices: give --vdev twice, as in --vdev net_null0,size=512 --vdev net_null1,size=512",
         ),
-        Kind::Dpdk | Kind::AfXdp if args.interface.is_some() && args.port == Kind::Dpdk => {
+        Kind::Memory | Kind::Udp | Kind::Dpdk if args.interface.is_some() => {
             wrong("--interface goes with --port af_xdp")
         }
-        Kind::Memory | Kind::Udp if args.interface.is_some() => wrong("--interface goes with --port af_xdp"),
         Kind::Memory | Kind::Udp | Kind::AfXdp if !args.vdev.is_empty() => wrong("--vdev goes with --port dpdk"),
         Kind::Memory | Kind::Udp | Kind::AfXdp if args.against.is_some() => wrong("--against goes with --port dpdk"),
         _ => Ok(()),
@@ -215,8 +214,7 @@ fn dpdk(args: &Args) -> Result<UnderTest, Error> {
 
 #[cfg(not(feature = "dpdk"))]
 fn dpdk(_: &Args) -> Result<UnderTest, Error> {
-    let mend = "build with `cargo build --release -p drover-perf --features dpdk` (needs libdpdk-dev 22.11 or later)";
-    Err(drover_nic::OpenError::configuration("--port dpdk", "this build is without DPDK", mend).into())
+    Err(crate::bed::without_dpdk().into())
 }
 
 impl UnderTest {

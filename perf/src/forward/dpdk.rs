@@ -1,13 +1,14 @@
 //! Two devices of DPDK's, each way: frames as they are, their Ethernet addresses exchanged, in the mbuf that they came in.
 
 use super::report::{Against, Place, places};
-use super::testpmd::{Testpmd, Window};
+use super::testpmd::{Setup, Testpmd};
 use super::{About, Report, Sample};
+use crate::bed::eal::{self, Started};
 use crate::pin;
 use crate::probe::Probe;
 use crate::progress::Progress;
 use crate::stats::quartiles;
-use drover_nic::dpdk::{self, DpdkConfig, DpdkPort, Eal, EalConfig, Listen, Memory, NextHops};
+use drover_nic::dpdk::{self, DpdkConfig, DpdkPort, Eal, Listen, NextHops};
 use drover_nic::{OpenError, Port, PortCounters, PortDetails};
 use drover_wire::frame::Mac;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,6 +16,9 @@ use std::time::{Duration, Instant};
 
 /// A trial of ours.
 const WINDOW: Duration = Duration::from_millis(20);
+/// Of testpmd, from its start to the window, and the window.
+const SETTLE: Duration = Duration::from_millis(30);
+const ITS_WINDOW: Duration = Duration::from_millis(200);
 /// Trials of ours between two windows of another program.
 const TRIALS_A_PAIR: usize = 10;
 /// Bursts each way between two readings of the clock.
@@ -54,22 +58,12 @@ pub struct Ports {
 /// # Errors
 /// What could not be had, why, and the mend.
 pub fn open(asked: &Asked) -> Result<Ports, OpenError> {
-    let start = |memory| Eal::start(&EalConfig { memory, devices: asked.devices.to_vec(), ..EalConfig::default() });
-    let mut notes = Vec::new();
-    let (eal, huge) = match asked.huge.then(|| start(Memory::Huge)) {
-        Some(Ok(eal)) => (eal, true),
-        Some(Err(error)) if error.what == "DPDK's memory" => {
-            notes.push(format!("on ordinary pages: {}", error.why));
-            (start(Memory::Plain { mib: PLAIN_MIB })?, false)
-        }
-        Some(Err(error)) => return Err(error),
-        None => (start(Memory::Plain { mib: PLAIN_MIB })?, false),
-    };
+    let Started { eal, huge, note } = eal::start(&asked.devices, asked.huge, PLAIN_MIB)?;
     let [first, second] = &asked.devices;
     let ports = [device(&eal, first, 1)?, device(&eal, second, 2)?];
     let pages = if huge { "huge pages" } else { "ordinary pages" };
     let bound = format!("{first} and {second}, {}, {pages}", Eal::version());
-    Ok(Ports { ports, huge, bound, notes })
+    Ok(Ports { ports, huge, bound, notes: note.into_iter().collect() })
 }
 
 fn device(eal: &Eal, device: &str, number: u8) -> Result<DpdkPort, OpenError> {
@@ -103,7 +97,13 @@ pub fn measure(
     let before: Vec<(PortCounters, PortDetails)> =
         ports.ports.iter().map(|port| (port.counters(), port.details())).collect();
     let mut testpmd = match asked.testpmd {
-        true => Some(Testpmd::start(asked, ports.huge)?),
+        true => Some(Testpmd::start(Setup {
+            devices: &asked.devices,
+            plain_mib: (!ports.huge).then_some(PLAIN_MIB),
+            core: asked.core,
+            other_core: asked.other_core,
+            frame: bytes,
+        })?),
         false => None,
     };
     let mut progress = Progress::begin("measuring");
@@ -112,7 +112,7 @@ pub fn measure(
         let ours: Vec<_> = (0..TRIALS_A_PAIR).map(|_| window(&mut ports.ports, &mut bytes)).collect();
         probe.now();
         if let Some(testpmd) = &mut testpmd {
-            testpmd.window()?;
+            its_window(testpmd)?;
         }
         rounds.push(ours);
         progress.tell(|| format!("{} windows", rounds.len()));
@@ -134,9 +134,32 @@ pub fn measure(
     let mut report = Report::new(&samples, (drops, noted), about)?;
     if let Some(testpmd) = testpmd {
         let command = testpmd.command().to_owned();
-        report.against = Some(against(&report, &rounds, &testpmd.finish()?, command)?);
+        report.against = Some(against(&report, &rounds, &windows(&testpmd.finish()?)?, command)?);
     }
     Ok((samples, report))
+}
+
+/// Lets testpmd forward: it reports before the window and behind.
+fn its_window(testpmd: &mut Testpmd) -> Result<(), String> {
+    testpmd.tell("start")?;
+    std::thread::sleep(SETTLE);
+    testpmd.tell("show port stats all")?;
+    std::thread::sleep(ITS_WINDOW);
+    testpmd.tell("show port stats all")?;
+    testpmd.tell("stop")
+}
+
+/// ns a packet in each window, both devices' together: the second of each two reports has its rates.
+fn windows(rates: &[f64]) -> Result<Vec<f64>, String> {
+    let (reports, rest) = rates.as_chunks::<4>();
+    if !rest.is_empty() {
+        return Err(format!("testpmd told {} rates, not four a window", rates.len()));
+    }
+    let of = |[_, _, first, second]: &[f64; 4]| match first + second {
+        sum if sum > 0.0 => Ok(1e9 / sum),
+        _ => Err("testpmd forwarded nothing in a window".to_owned()),
+    };
+    reports.iter().map(of).collect()
 }
 
 /// One trial. `bytes` is set to a frame's length.
@@ -175,14 +198,14 @@ fn exchange(frame: &mut [u8]) {
     }
 }
 
-fn against(report: &Report, rounds: &[Vec<Sample>], windows: &[Window], command: String) -> Result<Against, String> {
+fn against(report: &Report, rounds: &[Vec<Sample>], windows: &[f64], command: String) -> Result<Against, String> {
     if windows.len() != rounds.len() {
         return Err(format!("testpmd told {} of {} windows", windows.len(), rounds.len()));
     }
-    let [low, median, high] = quartiles(windows.iter().map(|window| window.ns_per_packet).collect());
+    let [low, median, high] = quartiles(windows.to_vec());
     let pairs = rounds.iter().zip(windows).map(|(ours, its)| {
         let [_, ours, _] = quartiles(ours.iter().map(|s| s.ns as f64 / s.forwarded as f64).collect());
-        ours - its.ns_per_packet
+        ours - its
     });
     let [less, _, more] = quartiles(pairs.collect());
     Ok(Against {
@@ -194,4 +217,16 @@ fn against(report: &Report, rounds: &[Vec<Sample>], windows: &[Window], command:
         difference_ns_iqr: [less, more],
         windows: windows.len(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_the_second_of_two_reports() {
+        assert_eq!(windows(&[5.0, 6.0, 1e7, 3e7]), Ok(vec![25.0]));
+        assert!(windows(&[5.0, 6.0]).is_err(), "half a window");
+        assert!(windows(&[0.0; 4]).is_err());
+    }
 }

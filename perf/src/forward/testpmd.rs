@@ -1,9 +1,7 @@
 //! DPDK's own testpmd, which exchanges Ethernet addresses (`macswap`) on the same virtual devices with the same memory.
 //!
-//! It stays up while ours is measured, and forwards only in windows of its own: between two of its reports of what passed
-//! since the last one, by its own clock.
+//! It tells rates by its own clock: each of its reports is of what passed since the one before.
 
-use super::dpdk::{Asked, PLAIN_MIB};
 use drover_nic::BURST;
 use drover_nic::child::end_with_parent;
 use rustix::process::Signal;
@@ -19,16 +17,24 @@ const PROGRAM: &str = "dpdk-testpmd";
 const PROMPT: &[u8] = b"testpmd> ";
 /// A command takes no longer.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// From start to the window, and the window.
-const SETTLE: Duration = Duration::from_millis(30);
-const WINDOW: Duration = Duration::from_millis(200);
+/// The last words that an error repeats, bytes.
+const LAST_WORDS: usize = 600;
 /// The most that it says, bytes.
 const OUTPUT_MAX: usize = 16 << 20;
 
-/// One window.
-pub struct Window {
-    /// ns a packet, both devices' together on one core.
-    pub ns_per_packet: f64,
+/// How it is started.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup<'a> {
+    /// Its devices.
+    pub devices: &'a [String],
+    /// MiB on ordinary pages; none: on huge pages.
+    pub plain_mib: Option<u32>,
+    /// The core that forwards.
+    pub core: usize,
+    /// Another one, for its command line.
+    pub other_core: usize,
+    /// Bytes of the frames that `start tx_first` begins with.
+    pub frame: usize,
 }
 
 /// testpmd under way.
@@ -42,16 +48,20 @@ pub struct Testpmd {
 
 impl Testpmd {
     /// Starts it, idle.
-    pub fn start(asked: &Asked, huge: bool) -> Result<Testpmd, String> {
+    ///
+    /// # Errors
+    /// It is not installed, or ends.
+    pub fn start(setup: Setup<'_>) -> Result<Testpmd, String> {
+        let Setup { devices, plain_mib, core, other_core, frame } = setup;
         let mut command = Command::new(PROGRAM);
-        match huge {
-            true => command.arg("--in-memory"),
-            false => command.args(["--no-huge", "--no-shconf", "-m", &PLAIN_MIB.to_string()]),
+        match plain_mib {
+            None => command.arg("--in-memory"),
+            Some(mib) => command.args(["--no-huge", "--no-shconf", "-m", &mib.to_string()]),
         };
-        command.args(["--no-pci", "--no-telemetry"]).arg(format!("--lcores=0@{},1@{}", asked.other_core, asked.core));
-        command.args(asked.devices.iter().map(|device| format!("--vdev={device}")));
+        command.args(["--no-pci", "--no-telemetry"]).arg(format!("--lcores=0@{other_core},1@{core}"));
+        command.args(devices.iter().map(|device| format!("--vdev={device}")));
         command.args(["--", "-i", "--forward-mode=macswap", "--nb-cores=1", "--total-num-mbufs=8192"]);
-        command.arg(format!("--burst={BURST}"));
+        command.arg(format!("--burst={BURST}")).arg(format!("--txpkts={frame}"));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         end_with_parent(&mut command, Signal::KILL);
         let line = format!("{command:?}").replace('"', "");
@@ -73,18 +83,11 @@ impl Testpmd {
         &self.command
     }
 
-    /// Lets it forward for a window.
-    pub fn window(&mut self) -> Result<(), String> {
-        self.tell("start")?;
-        std::thread::sleep(SETTLE);
-        self.tell("show port stats all")?;
-        std::thread::sleep(WINDOW);
-        self.tell("show port stats all")?;
-        self.tell("stop")
-    }
-
-    /// Ends it: what each window was.
-    pub fn finish(mut self) -> Result<Vec<Window>, String> {
+    /// Ends it: the packets a second that each of its reports told to be received, device by device.
+    ///
+    /// # Errors
+    /// It ended otherwise, or told no rates.
+    pub fn finish(mut self) -> Result<Vec<f64>, String> {
         // It ends without a prompt.
         self.stdin.write_all(b"quit\n").map_err(|error| format!("{PROGRAM}: {error}"))?;
         let output = self.output.join().map_err(|_| format!("the reader of {PROGRAM} panicked"))?;
@@ -92,10 +95,14 @@ impl Testpmd {
         if !status.success() {
             return Err(format!("{PROGRAM} ended with {status}"));
         }
-        windows(&String::from_utf8_lossy(&output))
+        rates(&String::from_utf8_lossy(&output))
     }
 
-    fn tell(&mut self, command: &str) -> Result<(), String> {
+    /// Gives it a command, and waits until it is carried out.
+    ///
+    /// # Errors
+    /// It ended, or does not answer.
+    pub fn tell(&mut self, command: &str) -> Result<(), String> {
         writeln!(self.stdin, "{command}").map_err(|error| format!("{PROGRAM}: {error}"))?;
         self.wait()
     }
@@ -126,23 +133,21 @@ fn read(mut stdout: ChildStdout, prompted: &mpsc::Sender<()>) -> Vec<u8> {
     all
 }
 
-/// The rates of each window: the second of each two reports, both devices'.
-fn windows(output: &str) -> Result<Vec<Window>, String> {
-    let rates: Vec<f64> = output
-        .split("Rx-pps:")
-        .skip(1)
-        .map(|rest| rest.split_whitespace().next().and_then(|word| word.parse().ok()))
-        .collect::<Option<_>>()
-        .ok_or_else(|| format!("{PROGRAM} told a rate that is no number"))?;
-    let (reports, rest) = rates.as_chunks::<4>();
-    if !rest.is_empty() {
-        return Err(format!("{PROGRAM} told {} rates, not four a window", rates.len()));
+/// Every received rate of its reports.
+fn rates(output: &str) -> Result<Vec<f64>, String> {
+    let rates = output.split("Rx-pps:").skip(1).map(|rest| rest.split_whitespace().next()?.parse().ok());
+    let rates: Vec<f64> =
+        rates.collect::<Option<_>>().ok_or_else(|| format!("{PROGRAM} told a rate that is no number"))?;
+    match rates[..] {
+        [] => Err(format!("{PROGRAM} told no rate; it said: {}", end_of(output))),
+        _ => Ok(rates),
     }
-    let of = |[_, _, first, second]: &[f64; 4]| match first + second {
-        sum if sum > 0.0 => Ok(Window { ns_per_packet: 1e9 / sum }),
-        _ => Err(format!("{PROGRAM} forwarded nothing in a window")),
-    };
-    reports.iter().map(of).collect()
+}
+
+/// The last of what it said.
+fn end_of(output: &str) -> &str {
+    let from = output.len().saturating_sub(LAST_WORDS);
+    output.get(output.ceil_char_boundary(from)..).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -152,11 +157,9 @@ mod tests {
     #[test]
     fn rates_are_read_and_nonsense_is_not() {
         let report = |rate: &str| format!("  Rx-pps:   {rate}   Rx-bps:  0\n  Tx-pps:  1\n");
-        let all = [report("5"), report("6"), report("10000000"), report("30000000")].concat();
-        let read = windows(&all).expect("one window");
-        assert_eq!(read.iter().map(|window| window.ns_per_packet).collect::<Vec<_>>(), [25.0]);
-        assert!(windows(&all[..all.len() / 2]).is_err(), "half a window");
-        assert!(windows(&all.replace("30000000", "many")).is_err());
-        assert!(windows(&[report("0"), report("0"), report("0"), report("0")].concat()).is_err());
+        let all = [report("5"), report("30000000")].concat();
+        assert_eq!(rates(&all), Ok(vec![5.0, 3e7]));
+        assert!(rates(&all.replace("30000000", "many")).is_err());
+        assert!(rates("port 0: no such").unwrap_err().ends_with("it said: port 0: no such"));
     }
 }

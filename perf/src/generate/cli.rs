@@ -162,7 +162,7 @@ fn own(args: &Args) -> Result<Under, Error> {
 fn given(args: &Args, file: &KeyFile) -> Result<Out<AnyPort>, Error> {
     let usage = |text: String| Err(Error::Usage(text));
     match (args.port, &args.interface) {
-        (PortKind::Memory, _) => usage("--keys go to somebody: give --port udp or af_xdp".to_owned()),
+        (PortKind::Memory | PortKind::Dpdk, _) => usage("--keys go to somebody: give --port udp or af_xdp".to_owned()),
         (PortKind::Udp, Some(_)) => usage("--interface goes with --port af_xdp".to_owned()),
         (PortKind::AfXdp, None) => usage("--port af_xdp with --keys needs --interface".to_owned()),
         (PortKind::Udp, None) => match file.link.iter().find(|link| !link.to.ip().is_loopback()) {

@@ -1,8 +1,9 @@
 //! Mixes in a row: each a worker with links to the left and to the right, and circuits that go from left to right.
 
+use crate::bed::{Bed, Cable, Peers, Wire};
 use crate::hop::far::Far;
 use crate::hop::shape::{Shape, Way, circuit_in};
-use crate::hop::{INTERVAL, RATCHET_BITS, endpoint};
+use crate::hop::{INTERVAL, RATCHET_BITS};
 use crate::live::{Grid, Stamp, Stamped, Taken};
 use drover_crypto::schedule::{LayerSecret, TrafficSecret};
 use drover_crypto::{Cell, LayerJob, Layers, Suite};
@@ -14,6 +15,8 @@ use drover_dataplane::run::now;
 use drover_dataplane::state::Sizes;
 use drover_dataplane::terminal::NoTerminal;
 use drover_dataplane::worker::{Pace, Worker};
+use drover_nic::OpenError;
+use drover_nic::any::AnyPort;
 use drover_nic::memory::{MemoryPort, MemoryWire};
 use drover_nic::ring::Consumer;
 use drover_wire::cell::{Command, Header};
@@ -48,12 +51,12 @@ impl Layout {
 }
 
 /// A worker over a port that stamps.
-pub type Mix<C, const S: usize> = Worker<Stamped<MemoryPort>, C, NoTerminal, S>;
+pub type Mix<C, const S: usize> = Worker<Stamped<AnyPort>, C, NoTerminal, S>;
 
 /// Everything of a chain but the workers: what the other thread holds.
-pub struct Outside<C: Suite, const S: usize> {
-    /// The wire of every mix.
-    pub wires: Vec<MemoryWire>,
+pub struct Outside<C: Suite, const S: usize, W = MemoryWire> {
+    /// The wire of every mix: its peers to the left first, then those to the right.
+    pub wires: Vec<W>,
     /// Seals the cells that come from the left.
     pub far: Far<C, S>,
     /// What the last mix sent.
@@ -67,11 +70,11 @@ pub struct Outside<C: Suite, const S: usize> {
 }
 
 /// A chain of mixes.
-pub struct Chain<C: Suite, const S: usize> {
+pub struct Chain<C: Suite, const S: usize, W = MemoryWire> {
     /// The workers, from left to right.
     pub workers: Vec<Mix<C, S>>,
     /// All the rest.
-    pub outside: Outside<C, S>,
+    pub outside: Outside<C, S, W>,
     /// The last mix's grid of links to the right.
     pub grid: Grid,
     /// The ways in the order of their places in the round.
@@ -86,14 +89,44 @@ pub struct Chain<C: Suite, const S: usize> {
     slots: u32,
     seed: u64,
     cells: Box<[Cell<S>]>,
+    /// Outlive the ports.
+    _cables: Vec<Option<Cable>>,
 }
 
 impl<C: Suite, const S: usize> Chain<C, S> {
-    /// Makes a chain of `mixes` with keys of its own.
+    /// Makes a chain of `mixes` over memory, with keys of its own.
     ///
     /// # Errors
     /// The layout has links without a circuit.
     pub fn new(layout: &Layout, mixes: usize) -> Result<Self, String> {
+        Chain::of(layout, mixes, |port, wire| Ok((AnyPort::Memory(port), wire, None)))
+    }
+}
+
+impl<C: Suite, const S: usize> Chain<C, S, Peers> {
+    /// Makes a chain of `mixes`, each over a bed of `bed` with a peer for each of its links.
+    ///
+    /// # Errors
+    /// The layout has links without a circuit; what a bed could not have.
+    pub fn over(
+        layout: &Layout,
+        mixes: usize,
+        mut bed: impl FnMut() -> Result<Bed, OpenError>,
+    ) -> Result<Self, String> {
+        Chain::of(layout, mixes, |_, _| {
+            let Bed { port, peers, cable, .. } = bed().map_err(|error| error.to_string())?;
+            Ok((port, peers, cable))
+        })
+    }
+}
+
+impl<C: Suite, const S: usize, W: Wire> Chain<C, S, W> {
+    /// A chain over the ports and wires that `ends` makes of memory's.
+    fn of(
+        layout: &Layout,
+        mixes: usize,
+        mut ends: impl FnMut(MemoryPort, MemoryWire) -> Result<(AnyPort, W, Option<Cable>), String>,
+    ) -> Result<Self, String> {
         let mut rng = StdRng::from_os_rng();
         let (links, circuits) = (layout.links, layout.circuits);
         if circuits < links || links == 0 || mixes == 0 {
@@ -112,7 +145,7 @@ impl<C: Suite, const S: usize> Chain<C, S> {
             .collect();
         let mut layer_secrets = Vec::with_capacity(mixes);
         let (mut workers, mut wires, mut stamps, mut takens) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mut phases = Vec::new();
+        let (mut phases, mut cables) = (Vec::new(), Vec::new());
         for mix in 0..mixes {
             let drawn: Vec<LayerSecret> = (0..circuits)
                 .map(|_| {
@@ -122,7 +155,12 @@ impl<C: Suite, const S: usize> Chain<C, S> {
                 })
                 .collect();
             phases = (0..links).map(|_| rng.random()).collect();
-            let mut rig = make::<C, S>(layout, [&secrets[mix], &secrets[mix + 1]], &phases, &mut rng);
+            let ends = |port, wire| {
+                let (port, wire, cable) = ends(port, wire)?;
+                cables.push(cable);
+                Ok((port, wire))
+            };
+            let mut rig = make::<C, S, W>(layout, [&secrets[mix], &secrets[mix + 1]], &phases, &mut rng, ends)?;
             for leg in &legs[mix + 1] {
                 rig.egress(links as u32 + leg, true, None);
             }
@@ -166,7 +204,7 @@ impl<C: Suite, const S: usize> Chain<C, S> {
         let shape = Shape::new(links.max(2), circuits, 1024)?;
         let seed = rng.random();
         let far = Far::new(&pairs, &ways, &shape, seed);
-        let ends = secrets[mixes].iter().map(|[right, left]| rig::Far::new(left, right, RATCHET_BITS)).collect();
+        let far_ends = secrets[mixes].iter().map(|[right, left]| rig::Far::new(left, right, RATCHET_BITS)).collect();
         let key = |secrets: &Vec<LayerSecret>| secrets.iter().map(C::Layers::key).collect();
         let mut order: Vec<u32> = (0..circuits as u32).collect();
         order.shuffle(&mut rng);
@@ -179,13 +217,14 @@ impl<C: Suite, const S: usize> Chain<C, S> {
             grid: Grid::new(0, 1_000_000_000, layout.slots(), &phases),
             order,
             last: legs[mixes].clone(),
-            ends,
+            ends: far_ends,
             ways,
             layers: layer_secrets.iter().map(key).collect(),
             phases,
             slots: layout.slots(),
             seed,
             cells: drover_crypto::cells(2),
+            _cables: cables,
         })
     }
 
@@ -244,16 +283,17 @@ fn secret(rng: &mut StdRng) -> TrafficSecret {
 }
 
 /// A worker with its links: those to the left first, which send next to nothing, then those to the right.
-fn make<C: Suite, const S: usize>(
+fn make<C: Suite, const S: usize, W: Wire>(
     layout: &Layout,
     [left, right]: [&[[TrafficSecret; 2]]; 2],
     phases: &[u32],
     rng: &mut StdRng,
-) -> Rig<C, NoTerminal, S> {
+    ends: impl FnOnce(MemoryPort, MemoryWire) -> Result<(AnyPort, W), String>,
+) -> Result<Rig<C, NoTerminal, S, AnyPort, W>, String> {
     let Layout { links, circuits, ring } = *layout;
     let pool = POOL_PER_CIRCUIT * circuits + 4 * drover_crypto::BATCH;
     let sizes = Sizes { links: 2 * links, circuits, pool, transmit: ring };
-    let mut rig = Rig::new(NoTerminal, sizes, Pace::SPIN, INTERVAL);
+    let mut rig = Rig::new(NoTerminal, sizes, Pace::SPIN, INTERVAL).with_ends(ends)?;
     let idle = rig.class(Rate { round_ns: IDLE_ROUND_NS, slots: IDLE_SLOTS }, IDLE_SLOTS, now());
     let slots = layout.slots();
     let sending = rig.class(Rate { round_ns: IDLE_ROUND_NS, slots }, slots, now());
@@ -264,7 +304,8 @@ fn make<C: Suite, const S: usize>(
             send: (send.clone(), 0),
             receive: (receive.clone(), 0),
         };
-        rig.link(LinkSpec { remote: endpoint(index as u32), class, peer: Peer::Drover, phase, keys });
+        let remote = rig.wire.endpoint(index as u32);
+        rig.link(LinkSpec { remote, class, peer: Peer::Drover, phase, keys });
     };
     for (index, [rightward, leftward]) in left.iter().enumerate() {
         add(index, idle, rng.random(), leftward, rightward);
@@ -272,5 +313,5 @@ fn make<C: Suite, const S: usize>(
     for (index, [rightward, leftward]) in right.iter().enumerate() {
         add(links + index, sending, phases[index], rightward, leftward);
     }
-    rig
+    Ok(rig)
 }

@@ -1,8 +1,9 @@
 //! `drover-perf latency`.
 
-use super::chain::Layout;
+use super::chain::{Chain, Layout};
 use super::report::{About, Report, Row};
-use super::{Setting, measure};
+use super::{Measured, Setting, measure};
+use crate::bed::{Bed, Mode, PEERS_MAX, PortKind, Room};
 use crate::hop::Shape;
 use crate::ndr::{self, Goal, Search};
 use crate::output::{Error, Output, within};
@@ -10,6 +11,7 @@ use crate::pin;
 use crate::run::Run;
 use drover_crypto::Suite;
 use drover_crypto::backend::{Backend, Choice, WithSuite};
+use drover_dataplane::limits::RAW_WAITING_MAX;
 use drover_wire::cell::CellSize;
 use serde::Serialize;
 use serde_json::Value;
@@ -24,12 +26,20 @@ Lateness is of the last mix's departures against their slots: what a mix adds ag
 the turn that took the cell from the first mix's port.
 
 Mixes turn in turn on the threads that the cores allow, all but the first core; the first one has the generator, the \
-cables between mixes and what watches the last. A cable is a copy, made within a few us.";
+cables between mixes and what watches the last. A cable is a copy, made within a few us.
+
+Over udp and af_xdp every mix has a bed of its own: sockets of the kernel at the far ends of its links. The whole way then \
+ends where a socket behind the last mix has the cell, and every cable is two sockets. A look at all sockets takes about a \
+us for each: keep links few.";
 
 /// Longest measurement of one load, s.
 const SECONDS_MAX: u64 = 60;
 /// Most mixes of a chain.
 const MIXES_MAX: usize = 16;
+/// Links to either side unless given: over memory, and where each is a socket.
+const LINKS: [usize; 2] = [200, 16];
+/// Circuits of a link unless given.
+const CIRCUITS_A_LINK: usize = 20;
 /// Largest summary that is read, bytes.
 const SUMMARY_MAX: u64 = 4 << 20;
 /// Time for a search where no rate was given, s.
@@ -38,7 +48,7 @@ const SEARCH_S: u64 = 20;
 /// How long a cell is on its way through one mix and through a chain, at 10, 50 and 90 % of a rate.
 ///
 /// The rate is what ndr found: give its folder with --ndr, or a rate with --rate; without either a short and coarse search
-/// comes first. Real time, memory ports. For each load: the whole way, the lateness against slots, and the time until a
+/// comes first, over memory. Real time. For each load: the whole way, the lateness against slots, and the time until a
 /// cell is taken, each as a histogram.
 #[derive(clap::Args, Debug)]
 #[command(after_help = READING)]
@@ -49,15 +59,19 @@ pub struct Args {
     /// The folder of an ndr run whose non-drop rate is taken
     #[arg(long, value_name = "DIR")]
     pub ndr: Option<PathBuf>,
+    /// The port: memory; udp, to sockets on loopback; af_xdp, over cables between networks of its own
+    #[arg(long, value_enum, default_value_t = PortKind::Memory)]
+    pub port: PortKind,
     /// Mixes of the chain, 1..=16
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub mixes: usize,
-    /// Links of each mix to either side, 2..=10000
-    #[arg(long, value_name = "N", default_value_t = 200)]
-    pub links: usize,
-    /// Circuits, no fewer than links, up to 100000
-    #[arg(long, value_name = "N", default_value_t = 4000)]
-    pub circuits: usize,
+    /// Links of each mix to either side, 2..=10000; 200 over memory unless given, else 16: each is a socket, and 250 are
+    /// the most
+    #[arg(long, value_name = "N")]
+    pub links: Option<usize>,
+    /// Circuits, no fewer than links, up to 100000; 20 a link unless given
+    #[arg(long, value_name = "N")]
+    pub circuits: Option<usize>,
     /// How long each load is measured, 1..=60 s
     #[arg(long, value_name = "S", default_value_t = 2)]
     pub seconds: u64,
@@ -78,6 +92,7 @@ pub struct Args {
 /// What `config.json` says.
 #[derive(Serialize)]
 struct Config {
+    port: PortKind,
     rate: Option<f64>,
     mixes: usize,
     links: usize,
@@ -94,8 +109,11 @@ struct Config {
 /// Flags out of range, one core only, a folder without a rate; a cell that came out wrong.
 pub fn run(args: &Args) -> Result<String, Error> {
     within("mixes", args.mixes, 1..=MIXES_MAX)?;
-    within("links", args.links, 2..=10_000)?;
-    within("circuits", args.circuits, args.links..=100_000)?;
+    let is_memory = args.port == PortKind::Memory;
+    let links = args.links.unwrap_or(LINKS[usize::from(!is_memory)]);
+    within("links", links, 2..=if is_memory { 10_000 } else { PEERS_MAX / 2 })?;
+    let circuits = args.circuits.unwrap_or(CIRCUITS_A_LINK * links);
+    within("circuits", circuits, links..=100_000)?;
     within("seconds", args.seconds, 1..=SECONDS_MAX)?;
     within("ring", args.ring, 512..=1 << 16)?;
     let given = match (&args.rate, &args.ndr) {
@@ -115,14 +133,15 @@ pub fn run(args: &Args) -> Result<String, Error> {
         return Err(Error::Usage(text.to_owned()));
     }
     let backend = Backend::choose(args.backend).map_err(|error| Error::Usage(error.to_string()))?;
-    let Args { mixes, links, circuits, seconds, ring, .. } = *args;
+    let Args { port, mixes, seconds, ring, .. } = *args;
     let (cell, rate) = (args.cell.bytes(), given.as_ref().map(|given| given.0));
-    let config = Config { rate, mixes, links, circuits, seconds, ring, cell, backend: backend.name() };
+    let config = Config { port, rate, mixes, links, circuits, seconds, ring, cell, backend: backend.name() };
     let mut run = Run::create("latency", args.output.out.as_deref(), &config)?;
     let time = Duration::from_secs(seconds);
     let setting = Setting { worker_cores: worker_cores[..worker_cores.len().min(mixes)].to_vec(), other_core, time };
     let layout = Layout { links, circuits, ring };
-    match backend.dispatch(Measure { cell: args.cell, layout, mixes, given, setting, run: &mut run }) {
+    let measure = Measure { cell: args.cell, port, layout, mixes, given, setting, run: &mut run };
+    match backend.dispatch(measure) {
         Ok(report) => Ok(args.output.text(&report, &run.finish(&report)?)),
         Err(error) => Err(run.fail(error).into()),
     }
@@ -144,6 +163,7 @@ fn rate_of(dir: &Path) -> Result<f64, String> {
 /// A measurement with a back end that is known at run time only.
 struct Measure<'r> {
     cell: CellSize,
+    port: PortKind,
     layout: Layout,
     mixes: usize,
     given: Option<(f64, String)>,
@@ -165,27 +185,50 @@ impl WithSuite for Measure<'_> {
 
 impl Measure<'_> {
     fn of<C: Suite, const S: usize>(self) -> Result<Report, String> {
-        let Measure { layout, mixes, given, setting, run, .. } = self;
+        let Measure { port, layout, mixes, given, setting, run, .. } = self;
         let (rate, rate_from) = match given {
             Some(given) => given,
             None => (search::<C, S>(&layout, &setting, run)?, "a short, coarse search before".to_owned()),
         };
-        let measured = measure::<C, S>(&layout, mixes, rate, &setting, &mut run.probe)?;
-        for one in &measured {
-            run.trial(&Row::of(one))?;
-            let name = if one.mixes == 1 { "1" } else { "chain" };
-            for (what, histogram) in
-                [("total", &one.found.total), ("late", &one.found.late), ("taken", &one.found.taken)]
-            {
-                run.histogram(&format!("{what}-{name}-{}-percent", one.percent), histogram)?;
+        let mut bound = "rings of memory".to_owned();
+        let measured = match port {
+            PortKind::Memory => {
+                measure(mixes, rate, &setting, &mut run.probe, |mixes| Chain::<C, S>::new(&layout, mixes))?
             }
-        }
+            kind => {
+                let transmit = layout.ring + RAW_WAITING_MAX;
+                let room = Room { peers: 2 * layout.links, transmit, wire: layout.ring, mode: Mode::Auto };
+                let chain_of = |mixes| {
+                    Chain::<C, S, _>::over(&layout, mixes, || {
+                        Bed::open(kind, room).inspect(|bed| bound.clone_from(&bed.bound))
+                    })
+                };
+                measure(mixes, rate, &setting, &mut run.probe, chain_of)?
+            }
+        };
+        measured.iter().try_for_each(|one| keep(one, run))?;
         let Layout { links, circuits, .. } = layout;
         let Setting { worker_cores, other_core, .. } = setting;
+        let (port, backend) = (port.name(), C::NAME);
         let about =
-            About { rate, rate_from, mixes, links, circuits, backend: C::NAME, cell: S, worker_cores, other_core };
+            About { rate, rate_from, port, bound, mixes, links, circuits, backend, cell: S, worker_cores, other_core };
         Report::new(&measured, about)
     }
+}
+
+/// Writes a measurement's row and histograms.
+fn keep(one: &Measured, run: &mut Run) -> Result<(), String> {
+    run.trial(&Row::of(one))?;
+    let name = if one.mixes == 1 { "1" } else { "chain" };
+    let found = &one.found;
+    for (what, histogram) in
+        [("total", Some(&found.total)), ("late", Some(&found.late)), ("taken", found.taken.as_ref())]
+    {
+        if let Some(histogram) = histogram {
+            run.histogram(&format!("{what}-{name}-{}-percent", one.percent), histogram)?;
+        }
+    }
+    Ok(())
 }
 
 /// A non-drop rate, roughly.

@@ -18,6 +18,10 @@ pub struct Report {
     pub rate: f64,
     /// Where it comes from.
     pub rate_from: String,
+    /// The kind of port.
+    pub port: &'static str,
+    /// What was really opened.
+    pub bound: String,
     /// Mixes of the chain.
     pub mixes: usize,
     /// Links of each mix to either side.
@@ -59,10 +63,10 @@ pub struct Row {
     pub late_p99_ns: u64,
     /// 99.9 %.
     pub late_p999_ns: u64,
-    /// Until the first mix took the cell: half within.
-    pub taken_p50_ns: u64,
+    /// Until the first mix took the cell: half within. Unknown over a real port.
+    pub taken_p50_ns: Option<u64>,
     /// 99 %.
-    pub taken_p99_ns: u64,
+    pub taken_p99_ns: Option<u64>,
     /// Cells watched.
     pub watched: u64,
     /// For how long: the first part of a long measurement. Lateness is of the whole.
@@ -81,7 +85,8 @@ impl Row {
     /// A measurement's row.
     pub fn of(measured: &Measured) -> Row {
         let Measured { mixes, percent, load, found } = measured;
-        let [total, late, taken] = [&found.total, &found.late, &found.taken].map(Percentiles::of);
+        let [total, late] = [&found.total, &found.late].map(Percentiles::of);
+        let taken = found.taken.as_ref().map(Percentiles::of);
         let drops: Vec<_> = found.drops.iter().map(|(name, count)| format!("{name} {count}")).collect();
         Row {
             mixes: *mixes,
@@ -94,8 +99,8 @@ impl Row {
             late_p50_ns: late.p50_ns,
             late_p99_ns: late.p99_ns,
             late_p999_ns: late.p999_ns,
-            taken_p50_ns: taken.p50_ns,
-            taken_p99_ns: taken.p99_ns,
+            taken_p50_ns: taken.map(|taken| taken.p50_ns),
+            taken_p99_ns: taken.map(|taken| taken.p99_ns),
             watched: found.watched,
             watched_ns: found.watched_ns,
             loss_ratio: 1.0 - found.came as f64 / found.watched.max(1) as f64,
@@ -112,6 +117,10 @@ pub struct About {
     pub rate: f64,
     /// Where the rate comes from.
     pub rate_from: String,
+    /// Its kind.
+    pub port: &'static str,
+    /// For people.
+    pub bound: String,
     /// Of the chain.
     pub mixes: usize,
     /// To either side.
@@ -145,7 +154,8 @@ impl Report {
         if !lossy.is_empty() {
             notes.push(format!("Cells were lost, and have no latency: {}.", lossy.join("; ")));
         }
-        let About { rate, rate_from, mixes, links, circuits, backend, cell, worker_cores, other_core } = about;
+        let About { rate, rate_from, port, bound, mixes, links, circuits, backend, cell, worker_cores, other_core } =
+            about;
         if mixes > worker_cores.len() {
             notes.push(format!(
                 "{mixes} mixes of the chain take turns on {} threads: each is offered its share of the rate, and waits for \
@@ -159,6 +169,8 @@ impl Report {
             loads,
             rate,
             rate_from,
+            port,
+            bound,
             mixes,
             links,
             circuits,
@@ -179,12 +191,14 @@ fn lost(row: &Row) -> String {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report { links, circuits, cell, backend, worker_cores, other_core, rate, rate_from, .. } = self;
+        let Report { port, bound, links, circuits, cell, backend, worker_cores, other_core, rate, rate_from, .. } =
+            self;
         writeln!(f, "How long a cell is on its way, one way, real time")?;
         writeln!(
             f,
             "  world      {links} links to either side, {circuits} circuits, {cell}-byte cells, back end {backend}"
         )?;
+        writeln!(f, "  port       {port}: {bound}")?;
         writeln!(f, "  rate       {:.3} million cells a second ({rate_from})", rate / 1e6)?;
         writeln!(f, "  cores      {worker_cores:?} for the mixes, {other_core} for generator, cables and watch")?;
         writeln!(
@@ -195,11 +209,12 @@ impl fmt::Display for Report {
             let us = |ns: u64| ns as f64 / 1e3;
             let name = format!("{} mix{} {} %", row.mixes, if row.mixes == 1 { "" } else { "es" }, row.percent);
             let total = [row.total_p50_ns, row.total_p99_ns, row.total_p999_ns].map(us);
-            let [late, late99, taken, taken99] =
-                [row.late_p50_ns, row.late_p99_ns, row.taken_p50_ns, row.taken_p99_ns].map(us);
+            let [late, late99] = [row.late_p50_ns, row.late_p99_ns].map(us);
+            let taken = |ns: Option<u64>, digits| ns.map_or("-".to_owned(), |ns| format!("{:.digits$}", us(ns)));
+            let (taken, taken99) = (taken(row.taken_p50_ns, 2), taken(row.taken_p99_ns, 1));
             writeln!(
                 f,
-                "  {name:<12} {:>17.0} {:>8.0} {:>8.0} {late:>11.2} {late99:>8.1} {taken:>12.2} {taken99:>8.1} {:>7.0}",
+                "  {name:<12} {:>17.0} {:>8.0} {:>8.0} {late:>11.2} {late99:>8.1} {taken:>12} {taken99:>8} {:>7.0}",
                 total[0],
                 total[1],
                 total[2],

@@ -2,15 +2,14 @@
 //! watches the last one.
 
 use super::chain::{Chain, Mix, Outside};
+use crate::bed::Wire;
 use crate::hop::far::Coming;
 use crate::hop::shape::Shape;
-use crate::hop::{endpoint, link_of};
 use crate::live::{Stamp, Taken, histogram, record};
 use crate::pin;
 use drover_crypto::Suite;
 use drover_dataplane::drops::DropReason;
 use drover_dataplane::run::now;
-use drover_nic::Endpoint;
 use hdrhistogram::Histogram;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -51,12 +50,13 @@ pub struct Setting {
 
 /// What a trial found.
 pub struct Found {
-    /// From delivery to the last departure, ns.
+    /// From delivery to the last departure, or over a real port to the arrival at the peer behind the last mix, ns.
     pub total: Histogram<u64>,
     /// The last mix's departures against their slots, cells and chaff, ns.
     pub late: Histogram<u64>,
-    /// From delivery to the turn that took the cell from the first mix's port, ns.
-    pub taken: Histogram<u64>,
+    /// From delivery to the turn that took the cell from the first mix's port, ns; unknown over a real port, where cells
+    /// may change their order on the way.
+    pub taken: Option<Histogram<u64>>,
     /// Cells whose way was watched, offered within `watched_ns`.
     pub watched: u64,
     /// From the first cell that counts to the last one that was watched, ns.
@@ -81,10 +81,10 @@ struct Watch {
     arrivals: Vec<Vec<u64>>,
     /// When each frame was delivered to the first mix, until it is taken.
     arrived: std::collections::VecDeque<u64>,
-    /// Frames of watched links: link, departure, bytes.
+    /// Frames of watched links: link, departure or arrival, bytes.
     kept: Vec<(u32, u64, Box<[u8]>)>,
-    /// The next frame of the wire, whose stamp has not been read: where it goes, and its bytes if its link is watched.
-    next: Option<(Endpoint, Option<Box<[u8]>>)>,
+    /// The next frame of the wire, whose stamp has not been read: its peer, and its bytes if its link is watched.
+    next: Option<(u32, Option<Box<[u8]>>)>,
     late: Histogram<u64>,
     taken: Histogram<u64>,
     lag_ns: u64,
@@ -99,7 +99,11 @@ struct Watch {
 ///
 /// # Errors
 /// A core that cannot be had or that cannot keep up; a record that does not open or a cell that nobody sealed.
-pub fn trial<C: Suite, const S: usize>(chain: &mut Chain<C, S>, load: f64, setting: &Setting) -> Result<Found, String> {
+pub fn trial<C: Suite, const S: usize, W: Wire>(
+    chain: &mut Chain<C, S, W>,
+    load: f64,
+    setting: &Setting,
+) -> Result<Found, String> {
     let mixes = chain.workers.len() as u64;
     let round_ns = (chain.order.len() as f64 * 1e9 / load) as u64;
     let begin = now() + LEAD_NS;
@@ -186,8 +190,8 @@ pub fn trial<C: Suite, const S: usize>(chain: &mut Chain<C, S>, load: f64, setti
 }
 
 /// Matches what left the last mix with what came to the first.
-fn evaluate<C: Suite, const S: usize>(
-    chain: &mut Chain<C, S>,
+fn evaluate<C: Suite, const S: usize, W: Wire>(
+    chain: &mut Chain<C, S, W>,
     watch: Watch,
     missed_before: u64,
     round_ns: u64,
@@ -213,7 +217,7 @@ fn evaluate<C: Suite, const S: usize>(
     Ok(Found {
         total,
         late: watch.late,
-        taken: watch.taken,
+        taken: W::IN_ORDER.then_some(watch.taken),
         watched: offered,
         watched_ns: watch.watched_until - watch.from,
         came,
@@ -237,8 +241,8 @@ struct Plan {
 }
 
 /// The other thread: offers cells at their instants, moves frames along the cables, watches.
-fn attend<C: Suite, const S: usize>(
-    outside: &mut Outside<C, S>,
+fn attend<C: Suite, const S: usize, W: Wire>(
+    outside: &mut Outside<C, S, W>,
     watch: &mut Watch,
     grid: &crate::live::Grid,
     orders: &[Vec<u32>],
@@ -266,7 +270,10 @@ fn attend<C: Suite, const S: usize>(
                 cables.attend(watch, grid);
             };
             watch.lag_ns = watch.lag_ns.max(at - due);
-            if cables.wires[0].deliver(endpoint(arrival.link), frame) && watch.arrived.len() < ARRIVED_MAX {
+            let first = &mut cables.wires[0];
+            let delivered = first.offer(arrival.link, frame);
+            first.push();
+            if W::IN_ORDER && delivered && watch.arrived.len() < ARRIVED_MAX {
                 watch.arrived.push_back(at);
             }
             offered += 1;
@@ -283,30 +290,28 @@ fn attend<C: Suite, const S: usize>(
     }
 }
 
-struct Cables<'o> {
-    wires: &'o mut Vec<drover_nic::memory::MemoryWire>,
+struct Cables<'o, W> {
+    wires: &'o mut Vec<W>,
     stamps: &'o mut drover_nic::ring::Consumer<Stamp>,
     taken: &'o mut drover_nic::ring::Consumer<Taken>,
     unread: &'o mut Vec<drover_nic::ring::Consumer<Stamp>>,
     links: u32,
 }
 
-impl Cables<'_> {
+impl<W: Wire> Cables<'_, W> {
     /// Moves some frames along every cable, and takes some of what the last mix sent.
     fn attend(&mut self, watch: &mut Watch, grid: &crate::live::Grid) {
         let links = self.links;
         for at in 0..self.wires.len() - 1 {
             let (left, right) = self.wires.split_at_mut(at + 1);
-            for _ in 0..BURST {
-                // What goes to the right is the next mix's from its left; what little goes to the left ends here.
-                let moved = left[at].take(|to, data| {
-                    if let Some(link) = link_of(to).checked_sub(links) {
-                        right[0].deliver(endpoint(link), data);
-                    }
-                });
-                if !moved {
-                    break;
+            // What goes to the right is the next mix's from its left; what little goes to the left ends here.
+            let moved = left[at].collect(BURST, |peer, data| {
+                if let Some(link) = peer.checked_sub(links) {
+                    right[0].offer(link, data);
                 }
+            });
+            if moved > 0 {
+                right[0].push();
             }
         }
         for stamps in &mut *self.unread {
@@ -316,7 +321,10 @@ impl Cables<'_> {
                 }
             }
         }
-        self.watch_last(watch, grid);
+        match W::IN_ORDER {
+            true => self.watch_departures(watch, grid),
+            false => self.watch_arrivals(watch, grid),
+        }
         while let Some(taken) = self.taken.pop_with(|taken| *taken) {
             for _ in 0..taken.frames {
                 let Some(arrived) = watch.arrived.pop_front() else { break };
@@ -329,25 +337,59 @@ impl Cables<'_> {
 
     /// Frames and stamps come in one order; a frame that the full wire refused has a stamp and is not there. So a frame's
     /// stamp is the next one of its address.
-    fn watch_last(&mut self, watch: &mut Watch, grid: &crate::live::Grid) {
+    fn watch_departures(&mut self, watch: &mut Watch, grid: &crate::live::Grid) {
+        let links = self.links;
         let Some(wire) = self.wires.last_mut() else { return };
         for _ in 0..BURST {
             let Some(stamp) = self.stamps.pop_with(|stamp| *stamp) else { break };
             // A frame is on the wire before its stamp is made.
             if watch.next.is_none() {
-                let open =
-                    |link: u32| link.checked_sub(self.links).is_some_and(|link| link.is_multiple_of(OPENED_EVERY));
-                wire.take(|to, data| watch.next = Some((to, open(link_of(to)).then(|| data.into()))));
+                wire.collect(1, |peer, data| watch.next = Some((peer, watched(peer, links).map(|_| data.into()))));
             }
-            let link = stamp.to.and_then(|to| link_of(to).checked_sub(self.links));
-            if let Some(late) = link.and_then(|link| grid.lateness(link, stamp.at)).filter(|_| stamp.at >= watch.from) {
-                record(&mut watch.late, late);
+            let peer = watch.departed(&stamp, wire, links, grid);
+            let Some((peer, data)) = watch.next.take_if(|(next, _)| Some(*next) == peer) else { continue };
+            if let Some((link, data)) = watched(peer, links).zip(data) {
+                watch.keep(link, stamp.at, data);
             }
-            let Some((_, data)) = watch.next.take_if(|(to, _)| Some(*to) == stamp.to) else { continue };
-            let is_kept = stamp.at < watch.kept_until && watch.kept.len() < KEPT_MAX;
-            if let Some((link, data)) = link.zip(data).filter(|_| is_kept) {
-                watch.kept.push((link, stamp.at, data));
+        }
+    }
+
+    /// The kernel is between, which may lose frames and change the order of links: stamps tell lateness, and a frame's
+    /// arrival is when it is found.
+    fn watch_arrivals(&mut self, watch: &mut Watch, grid: &crate::live::Grid) {
+        let links = self.links;
+        let Some(wire) = self.wires.last_mut() else { return };
+        for _ in 0..BURST {
+            let Some(stamp) = self.stamps.pop_with(|stamp| *stamp) else { break };
+            watch.departed(&stamp, wire, links, grid);
+        }
+        wire.collect(BURST, |peer, data| {
+            if let Some(link) = watched(peer, links) {
+                watch.keep(link, now(), data.into());
             }
+        });
+    }
+}
+
+/// The link to the right that a peer of the last mix is the end of, if it is one that is watched.
+fn watched(peer: u32, links: u32) -> Option<u32> {
+    peer.checked_sub(links).filter(|link| link.is_multiple_of(OPENED_EVERY))
+}
+
+impl Watch {
+    /// Counts the lateness of a departure of the last mix; to which peer it went.
+    fn departed<W: Wire>(&mut self, stamp: &Stamp, wire: &W, links: u32, grid: &crate::live::Grid) -> Option<u32> {
+        let peer = wire.peer(stamp.to?);
+        let link = peer.and_then(|peer| peer.checked_sub(links));
+        if let Some(late) = link.and_then(|link| grid.lateness(link, stamp.at)).filter(|_| stamp.at >= self.from) {
+            record(&mut self.late, late);
+        }
+        peer
+    }
+
+    fn keep(&mut self, link: u32, at: u64, frame: Box<[u8]>) {
+        if at < self.kept_until && self.kept.len() < KEPT_MAX {
+            self.kept.push((link, at, frame));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A worker in real time with its world and its generator; trials of it.
 
 use super::generator::{Delivered, Kept, Plan, deliver};
-use crate::bed::Wire;
+use crate::bed::{self, Wire};
 use crate::hop::far::Far;
 use crate::hop::shape::{self, Shape};
 use crate::hop::{INTERVAL, RATCHET_BITS};
@@ -18,6 +18,7 @@ use drover_dataplane::run::{Rhythm, now, run};
 use drover_dataplane::state::Sizes;
 use drover_dataplane::terminal::NoTerminal;
 use drover_dataplane::worker::{Pace, Worker};
+use drover_nic::any::AnyPort;
 use drover_nic::memory::{MemoryPort, MemoryWire};
 use drover_nic::{BURST, Port};
 use drover_wire::control::Peer;
@@ -146,8 +147,8 @@ struct Totals {
 }
 
 /// A worker, its links and circuits, and its generator's far ends.
-pub struct Bench<C: Suite, const S: usize, P: Port = MemoryPort, W = MemoryWire> {
-    rig: Rig<C, NoTerminal, S, P, W>,
+pub struct Bench<C: Suite, const S: usize, W = MemoryWire> {
+    rig: Rig<C, NoTerminal, S, AnyPort, W>,
     far: Far<C, S>,
     shape: Shape,
     setting: Setting,
@@ -165,11 +166,11 @@ impl<C: Suite, const S: usize> Bench<C, S> {
     /// # Errors
     /// The system gives no shared memory.
     pub fn new(shape: &Shape, setting: Setting) -> Result<Self, String> {
-        Bench::over(shape, setting, |port, wire| Ok((port, wire)))
+        Bench::over(shape, setting, bed::memory)
     }
 }
 
-impl<C: Suite, const S: usize, P: Port, W: Wire> Bench<C, S, P, W> {
+impl<C: Suite, const S: usize, W: Wire> Bench<C, S, W> {
     /// As [`Bench::new`], over the port and the wire that `ends` makes of the memory's.
     ///
     /// # Errors
@@ -177,7 +178,7 @@ impl<C: Suite, const S: usize, P: Port, W: Wire> Bench<C, S, P, W> {
     pub fn over(
         shape: &Shape,
         setting: Setting,
-        ends: impl FnOnce(MemoryPort, MemoryWire) -> Result<(P, W), String>,
+        ends: impl FnOnce(MemoryPort, MemoryWire) -> Result<(AnyPort, W), String>,
     ) -> Result<Self, String> {
         let mut rng = StdRng::from_os_rng();
         let sizes = Sizes { links: shape.links, circuits: shape.circuits, pool: shape.pool(), transmit: setting.ring };
@@ -431,7 +432,7 @@ impl<C: Suite, const S: usize, P: Port, W: Wire> Bench<C, S, P, W> {
     }
 }
 
-fn slots_missed<C: Suite, const S: usize, P: Port>(worker: &Worker<P, C, NoTerminal, S>) -> u64 {
+fn slots_missed<C: Suite, const S: usize>(worker: &Worker<AnyPort, C, NoTerminal, S>) -> u64 {
     worker.state.counters.class_missed.iter().sum()
 }
 

@@ -10,7 +10,6 @@ use crate::run::Run;
 use drover_crypto::Suite;
 use drover_crypto::backend::{Backend, Choice, WithSuite};
 use drover_dataplane::limits::RAW_WAITING_MAX;
-use drover_nic::Port;
 use drover_wire::cell::CellSize;
 use serde::Serialize;
 use std::time::Duration;
@@ -224,7 +223,7 @@ impl Measure<'_> {
         match bed {
             None => search.run(Bench::<C, S>::new(&shape, setting)?, &shape, setting, run),
             Some(Bed { port, peers, bound, cable }) => {
-                let bench = Bench::<C, S, _, _>::over(&shape, setting, |_, _| Ok((port, peers)))?;
+                let bench = Bench::<C, S, _>::over(&shape, setting, |_, _| Ok((port, peers)))?;
                 let found = Loads { about: (kind.name(), bound), ..search }.run(bench, &shape, setting, run);
                 // It outlives the port.
                 drop(cable);
@@ -244,9 +243,9 @@ struct Loads {
 }
 
 impl Loads {
-    fn run<C: Suite, const S: usize, P: Port, W: Wire>(
+    fn run<C: Suite, const S: usize, W: Wire>(
         self,
-        mut bench: Bench<C, S, P, W>,
+        mut bench: Bench<C, S, W>,
         shape: &Shape,
         setting: Setting,
         run: &mut Run,

@@ -13,10 +13,11 @@ use drover_dataplane::run::{Rhythm, now, run};
 use drover_dataplane::state::Sizes;
 use drover_dataplane::terminal::NoTerminal;
 use drover_dataplane::worker::{Pace, Worker};
-use drover_nic::memory::{MemoryPort, MemoryWire};
+use drover_nic::any::AnyPort;
+use drover_nic::memory::MemoryWire;
 use drover_nic::ring::Consumer;
 use drover_nic::udp::{MAX_TX_RING, UdpPort};
-use drover_nic::{Capabilities, Endpoint, Port, PortCounters, RxBurst, TxBurst};
+use drover_nic::{Endpoint, Port};
 use drover_wire::control::Peer;
 use hdrhistogram::Histogram;
 use rand::rngs::StdRng;
@@ -93,17 +94,9 @@ pub struct Window {
     pub switches: Option<u64>,
 }
 
-/// The port below the stamps.
-pub enum Below {
-    /// Memory.
-    Memory(MemoryPort),
-    /// UDP over loopback.
-    Udp(UdpPort),
-}
-
 /// A worker with its links.
 pub struct Bench<C: Suite, const S: usize> {
-    worker: Worker<Stamped<Below>, C, NoTerminal, S>,
+    worker: Worker<Stamped<AnyPort>, C, NoTerminal, S>,
     stamps: Consumer<Stamp>,
     wire: MemoryWire,
     /// Where UDP frames go. Nobody reads it: the system drops what comes when its buffer is full.
@@ -151,7 +144,7 @@ impl<C: Suite, const S: usize> Bench<C, S> {
         let Rig { worker, wire, .. } = rig;
         let mut stamps = None;
         let worker = worker.with_port(|memory| {
-            let (mut port, ends) = Stamped::new(udp.map_or(Below::Memory(memory), Below::Udp), now);
+            let (mut port, ends) = Stamped::new(udp.map_or(AnyPort::Memory(memory), AnyPort::Udp), now);
             if setting.tags {
                 port.tag_delays(pace.grain + DELAY_NS);
             }
@@ -306,7 +299,7 @@ impl Fetched {
 }
 
 /// Slots missed, frames refused, departures.
-fn totals<C: Suite, const S: usize>(worker: &Worker<Stamped<Below>, C, NoTerminal, S>) -> [u64; 3] {
+fn totals<C: Suite, const S: usize>(worker: &Worker<Stamped<AnyPort>, C, NoTerminal, S>) -> [u64; 3] {
     let counters = &worker.state.counters;
     [counters.class_missed.iter().sum(), worker.port.counters().refused, counters.sent]
 }
@@ -331,40 +324,6 @@ fn address(link: u32, port: u16) -> Endpoint {
 fn link_of(to: Endpoint) -> u32 {
     let [.., a, b, c, d] = to.ip;
     u32::from_be_bytes([a, b, c, d]).wrapping_sub((127 << 24) + 256)
-}
-
-/// Calls the port's own method.
-macro_rules! below {
-    ($self:ident, $port:ident => $call:expr) => {
-        match $self {
-            Below::Memory($port) => $call,
-            Below::Udp($port) => $call,
-        }
-    };
-}
-
-impl Port for Below {
-    fn capabilities(&self) -> Capabilities {
-        below!(self, port => port.capabilities())
-    }
-    fn receive(&mut self, limit: usize) -> RxBurst<'_> {
-        below!(self, port => port.receive(limit))
-    }
-    fn reserve(&mut self, count: usize, len: usize) -> TxBurst<'_> {
-        below!(self, port => port.reserve(count, len))
-    }
-    fn commit(&mut self, count: usize) -> usize {
-        below!(self, port => port.commit(count))
-    }
-    fn discard(&mut self, count: usize) {
-        below!(self, port => port.discard(count));
-    }
-    fn reserved(&self) -> usize {
-        below!(self, port => port.reserved())
-    }
-    fn counters(&self) -> PortCounters {
-        below!(self, port => port.counters())
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! `drover-perf relay`.
 
-use super::{About, Bench, Report, Trial};
+use super::{About, Against, Bench, Report, Trial};
 use crate::bed::{Bed, Mode, PEERS_MAX, PortKind, Room};
+use crate::forward::cli::Program;
 use crate::hop::Shape;
 use crate::hop::cli::SECONDS_MAX;
 use crate::output::{Error, Output, within};
@@ -16,7 +17,9 @@ use std::time::Duration;
 /// The end of `--help`.
 const READING: &str = "\
 The far ends are sockets of the kernel, one a link: on loopback, or over a cable between two networks without names. Their \
-part is not timed; but what the kernel does on sending is, on both sides of the difference: it delivers to them at once.
+part is not timed; but what the kernel does on sending is, on both sides of the difference: it delivers to them at once. Over \
+dpdk the port is a vhost socket's server; its client is a process of its own, on another core, that is joined to such a \
+cable. --against testpmd then has two testpmd exchange frames over a vhost socket, with macswap on either side.
 
 All three have the world's shape in common. With few links, more of the slots are a circuit's.";
 
@@ -26,7 +29,7 @@ All three have the world's shape in common. With few links, more of the slots ar
 #[derive(clap::Args, Debug)]
 #[command(after_help = READING)]
 pub struct Args {
-    /// The port: udp or af_xdp
+    /// The port: udp, af_xdp, or dpdk on a vhost socket to another process
     #[arg(long, value_enum, default_value_t = PortKind::AfXdp)]
     pub port: PortKind,
     /// Cell size in bytes: 256, 512 or 1024
@@ -50,6 +53,9 @@ pub struct Args {
     /// The crypto back end: a name, or auto for the fastest that this processor runs
     #[arg(long, value_name = "NAME", default_value_t = Choice::Auto)]
     pub backend: Choice,
+    /// With --port dpdk: a program to measure beside, afterwards
+    #[arg(long, value_enum)]
+    pub against: Option<Program>,
     /// What to print and where the run's folder is
     #[command(flatten)]
     pub output: Output,
@@ -66,6 +72,7 @@ struct Config {
     batch: usize,
     mode: Mode,
     backend: &'static str,
+    against: Option<Program>,
 }
 
 /// Measures, and returns the report as text or JSON.
@@ -77,16 +84,19 @@ pub fn run(args: &Args) -> Result<String, Error> {
     within("links", args.links, 2..=PEERS_MAX)?;
     within("batch", args.batch, 1..=2048)?;
     if args.port == PortKind::Memory {
-        return Err(Error::Usage("--port memory is what hop measures: give udp or af_xdp".to_owned()));
+        return Err(Error::Usage("--port memory is what hop measures: give udp, af_xdp or dpdk".to_owned()));
+    }
+    if args.against.is_some() && args.port != PortKind::Dpdk {
+        return Err(Error::Usage("--against goes with --port dpdk".to_owned()));
     }
     let shape = Shape::new(args.links, args.circuits, args.batch).map_err(Error::Usage)?;
     let backend = Backend::choose(args.backend).map_err(|error| Error::Usage(error.to_string()))?;
-    let Args { port, links, circuits, seconds, batch, mode, .. } = *args;
+    let Args { port, links, circuits, seconds, batch, mode, against, .. } = *args;
     let (cell, name) = (args.cell.bytes(), backend.name());
-    let config = Config { port, cell, links, circuits, seconds, batch, mode, backend: name };
+    let config = Config { port, cell, links, circuits, seconds, batch, mode, backend: name, against };
     let room = Room { peers: links, transmit: shape.transmit() + RAW_WAITING_MAX, wire: shape.wire(), mode };
     // What the machine lacks is told before there is a folder.
-    let about = About { port: port.name(), bound: String::new(), backend: name, cell, links, circuits };
+    let about = About { port: port.name(), backend: name, cell, links, circuits, ..About::default() };
     let measure = Open { cell: args.cell, shape, room, about, args };
     let mut run = None;
     let result = backend.dispatch(Measure { open: measure, config: &config, run: &mut run });
@@ -139,7 +149,19 @@ impl Measure<'_> {
         })?;
         let run = self.run.insert(Run::create("relay", args.output.out.as_deref(), self.config)?);
         let trials = bench.measure(Duration::from_secs(args.seconds), &mut run.probe)?;
-        let report = Report::new(&trials, About { bound, ..about })?;
+        drop(bench);
+        let against = args.against.map(|Program::Testpmd| beside(S)).transpose()?;
+        let report = Report::new(&trials, About { bound, round_trip: run.round_trip(), against, ..about })?;
         Ok((trials, report))
     }
+}
+
+#[cfg(feature = "dpdk")]
+fn beside(cell: usize) -> Result<Against, Error> {
+    Ok(super::macswap::measure(cell)?)
+}
+
+#[cfg(not(feature = "dpdk"))]
+fn beside(_: usize) -> Result<Against, Error> {
+    Err(crate::bed::without_dpdk().into())
 }

@@ -1,6 +1,7 @@
 //! What a run of `relay` found.
 
 use super::Trial;
+use crate::probe::RoundTrip;
 use crate::stats::quartiles;
 use serde::Serialize;
 use std::fmt;
@@ -20,6 +21,25 @@ pub struct About {
     pub links: usize,
     /// Circuits of each world.
     pub circuits: usize,
+    /// From one core to another and back, where there are two.
+    pub round_trip: Option<RoundTrip>,
+    /// What another program does over the same kind of device.
+    pub against: Option<Against>,
+}
+
+/// What another program did: frames between two processes of it, over a vhost socket.
+#[derive(Clone, Debug, Serialize)]
+pub struct Against {
+    /// Its name and version.
+    pub program: String,
+    /// How both processes were started.
+    pub commands: [String; 2],
+    /// Frames a second that one of them received and sent back: the median over windows.
+    pub packets_per_second: f64,
+    /// Quartiles of the windows' own.
+    pub packets_per_second_iqr: [f64; 2],
+    /// Windows.
+    pub windows: usize,
 }
 
 /// The figures of a run. Times are medians over batches.
@@ -97,7 +117,7 @@ fn relay_of(trial: &Trial) -> f64 {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let About { port, bound, backend, cell, links, circuits } = &self.about;
+        let About { port, bound, backend, cell, links, circuits, round_trip, against } = &self.about;
         writeln!(f, "Relaying over a real port, against forwarding over it and relaying over memory; one core")?;
         writeln!(f, "  port       {port}: {bound}")?;
         writeln!(f, "  world      {links} links, {circuits} circuits, cells of {cell} bytes, {backend}")?;
@@ -108,6 +128,20 @@ impl fmt::Display for Report {
         writeln!(f, "  hop        {}; a cell over memory", line(self.hop_ns_per_cell, self.hop_ns_per_cell_iqr))?;
         let (ratio, [low, high]) = (self.relay_ratio, self.relay_ratio_iqr);
         writeln!(f, "  ratio      {ratio:.2} = (relay - forward) / hop (half of the trials in {low:.2}..{high:.2})")?;
+        if let Some(Against { program, packets_per_second, packets_per_second_iqr: [low, high], .. }) = against {
+            let mega = |rate: f64| rate / 1e6;
+            writeln!(
+                f,
+                "  {program}, macswap on both sides of a vhost socket: {:.2} M packets/s (half in {:.2}..{:.2})",
+                mega(*packets_per_second),
+                mega(*low),
+                mega(*high)
+            )?;
+        }
+        if let Some(trip) = round_trip {
+            let RoundTrip { cores: [one, other], p50_ns, .. } = trip;
+            writeln!(f, "  cores      {one} to {other} and back: {p50_ns:.0} ns")?;
+        }
         write!(f, "  measured   {} cells in {} batches of each, in turns; none lost", self.cells, self.batches)
     }
 }

@@ -303,7 +303,7 @@ const PACE: Plan = Plan {
 const LATENCY: Plan = Plan {
     tool: "latency",
     title: "How long a cell is on its way",
-    about: "Cells through one mix and through a chain of mixes, in real time over memory ports. A mix delays a cell by up \
+    about: "Cells through one mix and through a chain of mixes, in real time. A mix delays a cell by up \
             to a round by design; so beside the whole way stands the lateness of departures, which is what a mix adds \
             against its design.",
     figures: &[
@@ -311,7 +311,7 @@ const LATENCY: Plan = Plan {
             "one.p50_ns",
             "one mix, half within",
             Unit::Ns,
-            "From the far end's delivery to the departure's commit, at the middle rate.",
+            "From the far end's delivery to the departure's commit, over a real port to the next peer, at the middle rate.",
         ),
         figure("one.p99_ns", "one mix, 99 % within", Unit::Ns, "The same, 99th percentile."),
         figure(
