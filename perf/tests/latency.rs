@@ -120,7 +120,7 @@ fn the_command_leaves_a_folder_and_refuses_what_it_cannot_do() {
         return drover_nic::skip::skipped("latency needs a core for mixes and one for everything else");
     }
     let _turn = turn();
-    std::fs::write(dir.path().join("summary.json"), "{\"ndr\": {\"conditional_throughput\": 2000}}").unwrap();
+    std::fs::write(dir.path().join("summary.json"), "{\"ndr\": {\"conditional_throughput\": 8000}}").unwrap();
     let out = dir.path().join("run");
     let flags = "--links 16 --circuits 64 --seconds 1 --mixes 2 --json --ndr";
     let args: Vec<_> = flags.split_whitespace().chain([folder, "--out", out.to_str().unwrap()]).collect();
@@ -128,7 +128,7 @@ fn the_command_leaves_a_folder_and_refuses_what_it_cannot_do() {
     assert_eq!(code, Some(0), "{error}");
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["loads"].as_array().map(Vec::len), Some(6), "{json}");
-    assert!(json["one"]["p99_ns"].is_number() && json["rate"] == 2000.0, "{json}");
+    assert!(json["one"]["p99_ns"].is_number() && json["rate"] == 8000.0, "{json}");
     for file in [
         "trials.csv",
         "total-1-10-percent.hgrm",

@@ -34,13 +34,15 @@ fn folder(dir: &Path, tool: &str, text: &str) {
             "ndr": {"conditional_throughput": 4.2e6, "lower": 4.2e6}, "pdr": {"conditional_throughput": 4.4e6},
             "set_ups": {"per_second": 18_000, "ns_each": 55_000, "floor_ns_each": 47_000, "rate_of_primitives": 0.85},
             "departures": {"p99_ratio": {"mean": 1.02, "low": 0.97, "high": 1.08}},
-            "notes": [text], "relative": 1.07, "relative_iqr": [1.01, 1.12], "hop_ratio": 1.9, "seal_only": {"floor_ratio": 1.5},
+            "packets_per_second": 1.1e6, "ns_per_packet": 906.0, "ns_per_packet_iqr": [885.0, 938.0],
+            "forward_ns_per_packet": 906.0, "hop_ns_per_cell": 437.0, "relay_ratio": 1.01, "relay_ratio_iqr": [0.94, 1.08],
+            "ceiling_packets_per_second": 3.9e6, "notes": [text], "relative": 1.07, "relative_iqr": [1.01, 1.12], "hop_ratio": 1.9, "seal_only": {"floor_ratio": 1.5},
             "rows": [{"name": text, "value": 1.5}, {"value": 2, "other": null}], "text": text,
         }),
     );
     let mut trials = String::from(
         "trial,at_s,kind,arrangement,backend,verdict,links,worker_ns,floor_ns,cells,relayed,records,ns,p99_ns,ns_each,load,\
-         loss_ratio,cells_per_second,duplex\n",
+         loss_ratio,cells_per_second,duplex,forwarded,relay_ns,relay_cells,sent\n",
     );
     let quoted = text.replace('"', "\"\"");
     for n in 0..60u32 {
@@ -53,7 +55,7 @@ fn folder(dir: &Path, tool: &str, text: &str) {
         let (load, loss) = (4.2e6 + 1e4 * wave, f64::from(n * 7 % 4) * 0.003);
         writeln!(
             trials,
-            "{n},{},{kind},{kind},{kind},{verdict},{links},{},{},100,100,300,{},{},{},{load},{loss},{},{}",
+            "{n},{},{kind},{kind},{kind},{verdict},{links},{},{},100,100,300,{},{},{},{load},{loss},{},{},100,{},100,100",
             f64::from(n) / 4.0,
             cell * 100.0,
             floor * 100.0,
@@ -61,7 +63,8 @@ fn folder(dir: &Path, tool: &str, text: &str) {
             40_000.0 + 100.0 * wave,
             55_000.0 + 10.0 * wave,
             1e9 / cell,
-            n % 2 == 0
+            n % 2 == 0,
+            cell * 100.0
         )
         .unwrap();
     }

@@ -246,7 +246,7 @@ fn demand_huge_pages(sizes: &Path) -> Result<(), OpenError> {
     Err(OpenError::environment(
         "DPDK's memory",
         "no huge page is free on this machine",
-        "reserve some (sysctl -w vm.nr_hugepages=512, that is 1 GiB), or set `memory = \"plain\"` to do without",
+        "reserve some (sysctl -w vm.nr_hugepages=512, that is 1 GiB), or do without them: `port.plain_memory_mib` of a configuration, `--memory plain` of a tool",
     ))
 }
 

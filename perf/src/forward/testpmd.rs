@@ -147,7 +147,7 @@ fn rates(output: &str) -> Result<Vec<f64>, String> {
 /// The last of what it said.
 fn end_of(output: &str) -> &str {
     let from = output.len().saturating_sub(LAST_WORDS);
-    output.get(output.ceil_char_boundary(from)..).unwrap_or_default()
+    (from..).find_map(|at| output.get(at..)).unwrap_or_default()
 }
 
 #[cfg(test)]

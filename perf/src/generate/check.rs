@@ -27,9 +27,12 @@ pub struct Checked {
     pub first_wrong: Option<String>,
 }
 
+/// A link's far end, and of each of its circuits the counter of the next cell.
+type End<R, const S: usize> = (rig::Far<R, S>, HashMap<u32, u64>);
+
 /// Opens records.
 pub struct Opener<C: Suite, const S: usize> {
-    links: Vec<(rig::Far<C::Records, S>, HashMap<u32, u64>)>,
+    links: Vec<End<C::Records, S>>,
     expected: Box<[Cell<S>]>,
     seed: u64,
     /// What was found.
