@@ -1,4 +1,5 @@
 //! The page of a run: well-formed, self-contained, escaped, and whole for every tool's folder.
+#![recursion_limit = "256"]
 
 use drover_perf::report;
 use serde_json::{Value, json};
