@@ -139,7 +139,7 @@ pub fn run(args: &Args) -> Result<String, Error> {
     }
 }
 
-/// A device of the other side: it has no address, for frames only pass.
+/// A device of the other side, where frames only pass: its address is nobody's.
 fn device(eal: &Eal, device: String) -> Result<DpdkPort, OpenError> {
     let config = DpdkConfig {
         device,
@@ -151,7 +151,7 @@ fn device(eal: &Eal, device: String) -> Result<DpdkPort, OpenError> {
         next_hops: NextHops::Fixed(Mac([2, 0, 0, 0, 0, 0xff])),
         offload: false,
     };
-    let listen = Listen { addr: SocketAddr::from((Ipv4Addr::UNSPECIFIED, UDP_PORT)), queue: 0 };
+    let listen = Listen { addr: SocketAddr::from((Ipv4Addr::new(198, 18, 255, 254), UDP_PORT)), queue: 0 };
     Ok(dpdk::open(eal, &config, &[listen])?.remove(0))
 }
 
