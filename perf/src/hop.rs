@@ -99,6 +99,8 @@ pub struct Bench<C: Suite, const S: usize, W = MemoryWire> {
     /// Of the frames that the port has sent since it was made, those that were taken from the wire.
     taken: u64,
     refused_before: u64,
+    /// Virtual time, ns.
+    now: u64,
 }
 
 impl<C: Suite, const S: usize> Bench<C, S> {
@@ -194,6 +196,7 @@ impl<C: Suite, const S: usize, W: Wire> Bench<C, S, W> {
             relayed: 0,
             taken: sent_before,
             refused_before,
+            now: EPOCH,
         })
     }
 
@@ -283,9 +286,19 @@ impl<C: Suite, const S: usize, W: Wire> Bench<C, S, W> {
         if W::IN_ORDER { 0 } else { self.frames.saturating_sub(self.rig.worker.state.counters.received) }
     }
 
+    /// Lets the worker take what is on its way to it, after the last batch; how many frames do not come.
+    pub fn settle(&mut self) -> u64 {
+        let begin = Instant::now();
+        while self.on_the_way() > 0 && begin.elapsed() < PATIENCE {
+            self.rig.turn(self.now);
+        }
+        self.on_the_way()
+    }
+
     /// Turns the worker from `start` to `end` of virtual time, in equal steps. This alone is timed.
     fn turns(&mut self, start: u64, end: u64, turns: u64) -> u64 {
         self.sent.clear();
+        self.now = end;
         let worker = &mut self.rig.worker;
         let mut before = worker.state.counters.sent;
         let clock = Instant::now();

@@ -120,7 +120,7 @@ impl<C: Suite, const S: usize> Bench<C, S> {
             probe.now_and_then();
             progress.tell(|| format!("{} batches of each", trials.len()));
         }
-        match self.relay.on_the_way() {
+        match self.relay.settle() {
             0 => Ok(trials),
             lost => Err(format!("relay: {lost} frames were sent to the worker and did not come")),
         }

@@ -34,6 +34,8 @@ const UDP_PORT: u16 = 4433;
 /// UDP's number (RFC 768), and where an IPv4 packet has its protocol's.
 const PROTOCOL_UDP: u8 = 17;
 const PROTOCOL_AT: usize = 9;
+/// Bytes of a datagram that the other side passes: more than any record, and no more than `net_af_packet` takes.
+const PAYLOAD: usize = 1200;
 /// Where a UDP header has its sum.
 const SUM_AT: usize = 6;
 
@@ -146,7 +148,7 @@ fn device(eal: &Eal, device: String) -> Result<DpdkPort, OpenError> {
         mac: None,
         vlan: None,
         mtu: None,
-        payload: FRAME,
+        payload: PAYLOAD,
         tx_ring: BURST,
         next_hops: NextHops::Fixed(Mac([2, 0, 0, 0, 0, 0xff])),
         offload: false,
