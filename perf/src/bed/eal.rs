@@ -23,7 +23,14 @@ static WITHOUT_HUGE: OnceLock<String> = OnceLock::new();
 /// # Errors
 /// What could not be had, why, and the mend.
 pub fn start(devices: &[String], huge: bool, mib: u32) -> Result<Started, OpenError> {
-    let start = |memory| Eal::start(&EalConfig { memory, devices: devices.to_vec(), ..EalConfig::default() });
+    let start = |memory| {
+        // A vhost socket's server takes at most 8 pieces of its client's memory; huge pages would be a piece each.
+        let raw = match memory {
+            Memory::Huge => vec!["--single-file-segments".to_owned()],
+            Memory::Plain { .. } => Vec::new(),
+        };
+        Eal::start(&EalConfig { memory, devices: devices.to_vec(), raw, ..EalConfig::default() })
+    };
     if huge && WITHOUT_HUGE.get().is_none() {
         match start(Memory::Huge) {
             Ok(eal) => return Ok(Started { eal, huge, note: None }),

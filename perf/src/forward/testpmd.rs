@@ -55,7 +55,7 @@ impl Testpmd {
         let Setup { devices, plain_mib, core, other_core, frame } = setup;
         let mut command = Command::new(PROGRAM);
         match plain_mib {
-            None => command.arg("--in-memory"),
+            None => command.args(["--in-memory", "--single-file-segments"]),
             Some(mib) => command.args(["--no-huge", "--no-shconf", "-m", &mib.to_string()]),
         };
         command.args(["--no-pci", "--no-telemetry"]).arg(format!("--lcores=0@{other_core},1@{core}"));
