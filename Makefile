@@ -70,6 +70,7 @@ test: deps
 	$(CARGO) test --workspace --test worker --test no_alloc
 	$(CARGO) test $(TESTS) --no-run
 	@$(IDLY) $(MAKE) --no-print-directory beside >target/beside.log 2>&1 & beside=$$!; \
+	trap "kill $$beside; exit 130" INT TERM; \
 	$(CARGO) test $(TESTS); tests=$$?; \
 	wait $$beside; beside=$$?; cat target/beside.log; exit $$((tests | beside))
 	@touch $(DROVER_PORTS); cat $(DROVER_PORTS)

@@ -13,6 +13,7 @@ use crate::terminal::Terminal;
 use drover_crypto::Suite;
 use drover_nic::ring::{Receiver, Sender};
 use drover_nic::{BURST, Port};
+use std::convert::Infallible;
 
 /// What paces the turns of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,8 +75,8 @@ impl<P: Port, C: Suite, T: Terminal, const S: usize> Worker<P, C, T, S> {
 
     /// The same worker over the port that `wrap` makes of this one. For measuring: a port that stamps what it is given.
     pub fn with_port<Q: Port>(self, wrap: impl FnOnce(P) -> Q) -> Worker<Q, C, T, S> {
-        let Worker { port, state, terminal, handoff, service, pace } = self;
-        Worker { port: wrap(port), state, terminal, handoff, service, pace }
+        let Ok(worker) = self.try_with_port::<Q, Infallible>(|port| Ok(wrap(port)));
+        worker
     }
 
     /// As [`Worker::with_port`], where the port may be one that cannot be had.

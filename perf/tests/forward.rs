@@ -132,7 +132,7 @@ fn generated_cells_open() {
 /// A wrong key makes the check fail.
 #[test]
 fn a_wrong_key_does_not_open() {
-    let error = sealed_and_opened(|keys| keys[2].secret[0] ^= 1).expect_err("a wrong key");
+    let error = sealed_and_opened(|keys| keys[2].secret.0[0] ^= 1).expect_err("a wrong key");
     assert!(error.contains("link 2 did not open"), "{error}");
     let error = sealed_and_opened(|keys| keys[1].circuits[0].counter -= 1).expect_err("a counter that was");
     assert!(error.contains("came again"), "{error}");
@@ -249,7 +249,7 @@ fn keys_of_a_file_are_sealed_with() {
     let place = tempfile::tempdir().expect("a folder");
     let there = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let (keys, _) = generate::drawn(1);
-    let secret: String = keys[0].secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    let secret: String = keys[0].secret.0.iter().map(|byte| format!("{byte:02x}")).collect();
     let text = format!(
         "cell = 256\n[[link]]\nfrom = \"127.0.0.1:0\"\nto = \"{}\"\nsecret = \"{secret}\"\nratchet_bits = 24\n",
         there.local_addr().expect("bound")

@@ -27,6 +27,8 @@ use tempfile::TempDir;
 /// MiB on ordinary pages: the mbufs of a chain of mixes, or of the other side.
 const PLAIN_MIB: u32 = 512;
 const OTHER_MIB: u32 = 256;
+/// The address of the other side's device, which nobody uses: without one DPDK warns.
+const OTHER_MAC: Mac = Mac([2, 0, 0, 0, 0, 2]);
 /// Time for both sides to meet.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The port's UDP port.
@@ -132,7 +134,8 @@ pub struct Args {
 /// A device or a core that cannot be had.
 pub fn run(args: &Args) -> Result<String, Error> {
     let eal = eal::start(&[], true, OTHER_MIB)?.eal;
-    let mut virtio = device(&eal, format!("net_virtio_user0,path={},queue_size=1024", args.socket.display()))?;
+    let mut virtio =
+        device(&eal, format!("net_virtio_user0,path={},queue_size=1024,mac={OTHER_MAC}", args.socket.display()))?;
     let mut packet = device(&eal, "net_af_packet0,iface=near,framecnt=2048".to_owned())?;
     pin::to(args.core)?;
     loop {

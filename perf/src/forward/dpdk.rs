@@ -1,7 +1,7 @@
 //! Two devices of DPDK's, each way: frames as they are, their Ethernet addresses exchanged, in the mbuf that they came in.
 
 use super::report::{Against, Place, places};
-use super::testpmd::{Setup, Testpmd};
+use super::testpmd::{Setup, Testpmd, rates};
 use super::{About, Report, Sample};
 use crate::bed::eal::{self, Started};
 use crate::pin;
@@ -134,7 +134,7 @@ pub fn measure(
     let mut report = Report::new(&samples, (drops, noted), about)?;
     if let Some(testpmd) = testpmd {
         let command = testpmd.command().to_owned();
-        report.against = Some(against(&report, &rounds, &windows(&testpmd.finish()?)?, command)?);
+        report.against = Some(against(&report, &rounds, &windows(&rates(&testpmd.finish()?)?)?, command)?);
     }
     Ok((samples, report))
 }

@@ -83,11 +83,11 @@ impl Testpmd {
         &self.command
     }
 
-    /// Ends it: the packets a second that each of its reports told to be received, device by device.
+    /// Ends it: all that it said.
     ///
     /// # Errors
-    /// It ended otherwise, or told no rates.
-    pub fn finish(mut self) -> Result<Vec<f64>, String> {
+    /// It ended otherwise.
+    pub fn finish(mut self) -> Result<String, String> {
         // It ends without a prompt.
         self.stdin.write_all(b"quit\n").map_err(|error| format!("{PROGRAM}: {error}"))?;
         let output = self.output.join().map_err(|_| format!("the reader of {PROGRAM} panicked"))?;
@@ -95,7 +95,7 @@ impl Testpmd {
         if !status.success() {
             return Err(format!("{PROGRAM} ended with {status}"));
         }
-        rates(&String::from_utf8_lossy(&output))
+        Ok(String::from_utf8_lossy(&output).into_owned())
     }
 
     /// Gives it a command, and waits until it is carried out.
@@ -133,8 +133,11 @@ fn read(mut stdout: ChildStdout, prompted: &mpsc::Sender<()>) -> Vec<u8> {
     all
 }
 
-/// Every received rate of its reports.
-fn rates(output: &str) -> Result<Vec<f64>, String> {
+/// The packets a second that each of its reports told to be received, device by device.
+///
+/// # Errors
+/// It told none.
+pub fn rates(output: &str) -> Result<Vec<f64>, String> {
     let rates = output.split("Rx-pps:").skip(1).map(|rest| rest.split_whitespace().next()?.parse().ok());
     let rates: Vec<f64> =
         rates.collect::<Option<_>>().ok_or_else(|| format!("{PROGRAM} told a rate that is no number"))?;

@@ -44,7 +44,7 @@ impl<C: Suite, const S: usize> Opener<C, S> {
     pub fn new(links: &[LinkKeys], seed: u64) -> Self {
         let link = |link: &LinkKeys| {
             let counters = link.circuits.iter().map(|circuit| (circuit.id, circuit.counter)).collect();
-            (rig::Far::new(&TrafficSecret([0; 32]), &link.secret(), link.ratchet_bits), counters)
+            (rig::Far::new(&TrafficSecret([0; 32]), &link.secret, link.ratchet_bits), counters)
         };
         let (links, expected) = (links.iter().map(link).collect(), drover_crypto::cells(1));
         Opener { links, expected, seed, checked: Checked::default() }

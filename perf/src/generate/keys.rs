@@ -18,6 +18,7 @@ use rand::RngCore;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::Path;
+use zeroize::Zeroizing;
 
 /// Most links of a file: a key's tables take some kB.
 const LINKS_MAX: usize = 10_000;
@@ -48,7 +49,7 @@ pub struct LinkKeys {
     pub to: SocketAddr,
     /// The direction's traffic secret.
     #[serde(deserialize_with = "hex")]
-    pub secret: [u8; 32],
+    pub secret: TrafficSecret,
     /// The first number.
     #[serde(default)]
     pub next: u64,
@@ -86,7 +87,7 @@ impl KeyFile {
         if path.metadata().map_err(|error| about(&error))?.len() > FILE_MAX {
             return Err(about(&format!("it is longer than {FILE_MAX} bytes")));
         }
-        let text = std::fs::read_to_string(path).map_err(|error| about(&error))?;
+        let text = Zeroizing::new(std::fs::read_to_string(path).map_err(|error| about(&error))?);
         KeyFile::parse(&text).map_err(|error| about(&error))
     }
 
@@ -114,15 +115,10 @@ impl KeyFile {
 }
 
 impl LinkKeys {
-    /// The secret.
-    pub fn secret(&self) -> TrafficSecret {
-        TrafficSecret(self.secret)
-    }
-
     /// A link of `circuits` circuits with a secret of its own.
     pub fn draw(rng: &mut impl RngCore, from: SocketAddr, to: SocketAddr, circuits: u32) -> LinkKeys {
-        let mut secret = [0; 32];
-        rng.fill_bytes(&mut secret);
+        let mut secret = TrafficSecret([0; 32]);
+        rng.fill_bytes(&mut secret.0);
         // The upper half stays free: counters count up.
         let circuits = (1..=circuits).map(|id| Circuit { id, counter: rng.next_u64() >> 1 }).collect();
         LinkKeys { from, to, secret, next: 0, ratchet_bits: 24, circuits }
@@ -151,15 +147,15 @@ impl LinkKeys {
     }
 }
 
-fn hex<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+fn hex<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<TrafficSecret, D::Error> {
     use serde::de::Error;
-    let text = String::deserialize(deserializer)?;
+    let text = Zeroizing::new(String::deserialize(deserializer)?);
     let digits = text.as_bytes().as_chunks::<2>().0;
     if text.len() != 64 {
         return Err(D::Error::custom(format!("a secret has 64 hex digits, not {}", text.len())));
     }
-    let mut secret = [0; 32];
-    for (byte, digits) in secret.iter_mut().zip(digits) {
+    let mut secret = TrafficSecret([0; 32]);
+    for (byte, digits) in secret.0.iter_mut().zip(digits) {
         let value = |digit: u8| char::from(digit).to_digit(16);
         let [high, low] = digits.map(value);
         let (Some(high), Some(low)) = (high, low) else { return Err(D::Error::custom("a secret has hex digits only")) };
@@ -187,7 +183,7 @@ mod tests {
         let file = file(str::to_owned).expect("right");
         assert_eq!((file.cell, file.link.len()), (512, 1));
         let link = &file.link[0];
-        assert_eq!((link.secret[1], link.secret[31], link.next), (0x11, 0xff, 0));
+        assert_eq!((link.secret.0[1], link.secret.0[31], link.next), (0x11, 0xff, 0));
         assert_eq!(link.circuits, [Circuit { id: 7, counter: 100 }]);
         assert!(!format!("{link:?}").contains("secret"));
     }

@@ -37,10 +37,10 @@ impl<C: Suite, const S: usize> Sealer<C, S> {
     pub fn new(links: &[LinkKeys], seed: u64) -> Self {
         let key = |link: &LinkKeys| {
             let step = link.next >> link.ratchet_bits;
-            C::Records::key(&link.secret().advance(step).record())
+            C::Records::key(&link.secret.advance(step).record())
         };
         let link = |link: &LinkKeys| Link {
-            secret: link.secret().advance(link.next >> link.ratchet_bits),
+            secret: link.secret.advance(link.next >> link.ratchet_bits),
             ratchet_bits: link.ratchet_bits,
             step: link.next >> link.ratchet_bits,
             next: link.next,
@@ -49,7 +49,7 @@ impl<C: Suite, const S: usize> Sealer<C, S> {
         };
         Sealer {
             keys: links.iter().map(key).collect(),
-            masks: links.iter().map(|link| C::Records::mask_key(&link.secret().mask())).collect(),
+            masks: links.iter().map(|link| C::Records::mask_key(&link.secret.mask())).collect(),
             links: links.iter().map(link).collect(),
             cells: drover_crypto::cells(BATCH),
             frames: vec![0; BATCH * record_len(S)],

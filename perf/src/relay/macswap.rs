@@ -2,7 +2,7 @@
 
 use super::report::Against;
 use crate::bed::vhost;
-use crate::forward::testpmd::{Setup, Testpmd};
+use crate::forward::testpmd::{Setup, Testpmd, rates};
 use crate::pin;
 use crate::stats::quartiles;
 use drover_nic::dpdk::Eal;
@@ -52,12 +52,10 @@ pub fn measure(cell: usize) -> Result<Against, String> {
     let commands = [server.command().to_owned(), client.command().to_owned()];
     // The client first: it says good-bye to its server.
     client.tell("stop")?;
-    client.tell("show port stats all")?;
     client.finish()?;
     server.tell("stop")?;
-    let rates = server.finish()?;
     // The first report is of the time before.
-    let windows: Vec<f64> = rates.into_iter().skip(1).collect();
+    let windows: Vec<f64> = rates(&server.finish()?)?.into_iter().skip(1).collect();
     let count = windows.len();
     let [low, packets_per_second, high] = quartiles(windows);
     match packets_per_second > 0.0 {
