@@ -4,7 +4,7 @@
 use super::DemoArgs;
 use super::network::Network;
 use super::topology::Known;
-use crate::lab::host::{RunFolder, cores, quoted};
+use crate::lab::host::{RunFolder, quoted};
 use crate::zone::{MixEntry, PeerZone, Slots, ZoneDocument};
 use drover_dtls::certificate::{Identity, Role};
 use std::net::SocketAddr;
@@ -152,13 +152,10 @@ impl Cast {
             let both = [&documents[place], &documents[1 - place]].map(|path| quoted(path));
             format!("zones = [{}, {}]\n", both[0], both[1])
         };
-        let cores = cores();
-        let mut core = (0..).map(|n| cores[n % cores.len()]);
         for (place, of_zone) in entries.iter().enumerate() {
             for mix in of_zone {
-                let core = core.next().unwrap_or_default();
                 let listen = listens[mixes.len()];
-                mixes.push(mix_files(at, args, network, &mix.name, (listen, core), &documents_of(place))?);
+                mixes.push(mix_files(at, args, network, &mix.name, listen, &documents_of(place))?);
             }
         }
         let choices = choices(seed);
@@ -170,7 +167,6 @@ impl Cast {
             let line = Line {
                 name,
                 listen: network.client(MIXES + place),
-                core: core.next().unwrap_or_default(),
                 takes: network.rtp(MIXES + place)?,
                 hears: hears[place],
                 first,
@@ -211,18 +207,20 @@ fn mix_files(
     args: &DemoArgs,
     network: &Network,
     name: &str,
-    (listen, core): (SocketAddr, usize),
+    listen: SocketAddr,
     documents: &str,
 ) -> Result<MixFiles, String> {
     let name = name.to_owned();
     let socket = folder.join(format!("{name}.sock"));
     let control_socket = folder.join(format!("{name}-control.sock"));
+    // Pinned to no core: workers that tick share them with all else here, and one that is pinned waits for its own while
+    // another is free.
     let data_plane = format!(
         "cell = {}\n\
          [control]\nsocket = {}\n\
          [pacing]\npolicy = \"tick\"\ntick_us = {}\n\
          [limits]\nlinks = 64\ncircuits = 64\ncells = 2048\ntransmit = 1024\n{}\
-         [[worker]]\nlisten = \"{listen}\"\ncore = {core}\n",
+         [[worker]]\nlisten = \"{listen}\"\n",
         args.cell,
         quoted(&socket),
         args.tick_us,
@@ -248,7 +246,6 @@ fn mix_files(
 struct Line<'c> {
     name: &'c str,
     listen: SocketAddr,
-    core: usize,
     takes: SocketAddr,
     hears: SocketAddr,
     first: &'c str,
@@ -257,11 +254,11 @@ struct Line<'c> {
 }
 
 fn client_files(folder: &Path, args: &DemoArgs, line: &Line<'_>, documents: &str) -> Result<ClientFiles, String> {
-    let Line { name, listen, core, takes, hears, first, rendezvous, answers } = line;
+    let Line { name, listen, takes, hears, first, rendezvous, answers } = line;
     let socket = folder.join(format!("{name}.sock"));
     let agent = folder.join(format!("{name}-agent.sock"));
     let text = format!(
-        "cell = {}\ncontrol_socket = {}\nlisten = \"{listen}\"\ntick_us = {}\ncore = {core}\n\
+        "cell = {}\ncontrol_socket = {}\nlisten = \"{listen}\"\ntick_us = {}\n\
          identity = {}\n{documents}mix = \"{first}\"\nstate = {}\nsocket = {}\nauto_answer = {answers}\n\
          lab_rendezvous = \"{rendezvous}\"\n\
          [[end]]\nend = 1\nrtp_listen = \"{takes}\"\nrtp_send_to = \"{hears}\"\n",

@@ -125,7 +125,7 @@ impl Drop for RunFolder {
 }
 
 /// The cores that this process may run on.
-pub(crate) fn cores() -> Vec<usize> {
+fn cores() -> Vec<usize> {
     let set = rustix::thread::sched_getaffinity(None);
     let allowed =
         |set: rustix::thread::CpuSet| (0..rustix::thread::CpuSet::MAX_CPU).filter(|n| set.is_set(*n)).collect();
